@@ -1,0 +1,1 @@
+//! Byron: poetry over TCP as supervised actors.

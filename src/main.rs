@@ -1,0 +1,3 @@
+//! The `byron` program.
+
+fn main() {}

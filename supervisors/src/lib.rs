@@ -1,0 +1,1 @@
+//! OTP processes and supervisors for any actix program.
