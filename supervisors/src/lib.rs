@@ -1,1 +1,40 @@
 //! OTP processes and supervisors for any actix program.
+
+#[cfg(panic = "abort")]
+compile_error!(
+    "byron-supervisors isolates panics by unwinding: remove `panic = \"abort\"` from the profile, or nothing can be restarted"
+);
+
+mod actor_ref;
+mod context;
+mod event;
+mod exit;
+mod mailbox;
+mod monitor;
+mod panics;
+mod path;
+mod pid;
+mod process;
+mod registry;
+mod report;
+mod run;
+mod signal;
+mod snapshot;
+mod spawn;
+
+pub use actor_ref::{ActorRef, Request, SendError};
+pub use context::{Context, MESSAGES_PER_TURN};
+pub use event::{
+    EVENT_BYTES_MAX, EVENTS_MAX, Event, EventKind, Events, events_since, next_events,
+    record_operator,
+};
+pub use exit::{Down, During, Exit, ExitError, ExitReason, MonitorRef, Panic};
+pub use monitor::{Exited, exited};
+pub use panics::current_pid;
+pub use path::Path;
+pub use pid::{ParsePidError, Pid, is_alive};
+pub use registry::{Name, RegisterError, register, registered, unregister, whereis, whereis_actor};
+pub use report::ReportContext;
+pub use run::Init;
+pub use signal::{exit, kill, kill_by_operator, shutdown};
+pub use spawn::{ArbiterPool, Placement, Spawn, spawn};

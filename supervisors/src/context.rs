@@ -1,0 +1,328 @@
+//! [`Context`]: actix's execution context with a pid, an exit reason, monitors and links.
+
+use std::any;
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use actix::dev::{MessageResponse, SpawnHandle};
+use actix::fut::ActorFuture;
+use actix::{Actor, ActorContext, ActorState, Addr, AsyncContext, Handler, Message};
+use tokio::time::Sleep;
+
+use crate::actor_ref::{ActorRef, ByLetter, Shared};
+use crate::exit::{Down, During, Exit, ExitReason, MonitorRef};
+use crate::monitor;
+use crate::pid::Pid;
+use crate::process::{Observer, TrapExit};
+use crate::registry::Name;
+use crate::signal;
+use crate::spawn::Spawn;
+
+/// How many messages, and how many futures a handler spawned, one turn of a process may take before it lets the other
+/// processes of its arbiter run.
+pub const MESSAGES_PER_TURN: u32 = 200;
+
+pub(crate) type BoxedFuture<A> = Pin<Box<dyn ActorFuture<A, Output = ()>>>;
+
+/// The context of an actor that is a process: `type Context = byron_supervisors::Context<Self>`.
+///
+/// It does what `actix::Context` does (messages, timers, streams, `spawn`, `wait`), and is also the actor's side of the
+/// process: its [`pid`](Self::pid), [`exit`](Self::exit), [`monitor`](Self::monitor), [`link`](Self::link).
+///
+/// Three things differ from `actix::Context`. A panic ends this actor alone, with its reason. An actor lives until it
+/// stops or is stopped, not until nobody holds its address. Its turns are short: after [`MESSAGES_PER_TURN`] messages
+/// the arbiter's other actors run.
+pub struct Context<A: Actor<Context = Self>> {
+    pub(crate) shared: Arc<Shared<A>>,
+    pub(crate) state: ActorState,
+    pub(crate) exit: Option<ExitReason>,
+    /// The event behind `exit`, or 0.
+    pub(crate) cause: u64,
+    /// Polled last to first, as `actix::Context` does; messages and futures wait meanwhile.
+    pub(crate) waits: Vec<BoxedFuture<A>>,
+    /// Spawned since the futures were last polled.
+    pub(crate) spawned: Vec<(SpawnHandle, BoxedFuture<A>)>,
+    pub(crate) cancelled: Vec<SpawnHandle>,
+    pub(crate) budget: Cell<u32>,
+    pub(crate) during: During,
+    pub(crate) in_message: Option<&'static str>,
+    /// Monitors flushed during this turn: their `Down` may be among the letters already taken out of the queue.
+    pub(crate) flushed: Vec<MonitorRef>,
+    last_handle: SpawnHandle,
+}
+
+impl<A: Actor<Context = Self>> fmt::Debug for Context<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("pid", &self.pid())
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A: Actor<Context = Self>> Context<A> {
+    pub(crate) fn new(shared: Arc<Shared<A>>) -> Self {
+        Self {
+            shared,
+            state: ActorState::Started,
+            exit: None,
+            cause: 0,
+            waits: Vec::new(),
+            spawned: Vec::new(),
+            cancelled: Vec::new(),
+            budget: Cell::new(MESSAGES_PER_TURN),
+            during: During::Init,
+            in_message: None,
+            flushed: Vec::new(),
+            last_handle: SpawnHandle::default(),
+        }
+    }
+
+    /// This process's pid (Erlang's `self/0`).
+    pub fn pid(&self) -> Pid {
+        self.shared.core.pid()
+    }
+
+    /// This process's own handle.
+    pub fn this(&self) -> ActorRef<A> {
+        ActorRef(Arc::clone(&self.shared))
+    }
+
+    /// Ends this process with a reason, once the current handler returns (Erlang's `exit/1`).
+    ///
+    /// `stopping` and `stopped` run as after `ctx.stop()`, which is `exit(Normal)`. The first reason stands.
+    pub fn exit(&mut self, reason: ExitReason) {
+        if self.state.alive() {
+            self.state = ActorState::Stopping;
+            self.exit.get_or_insert(reason);
+        }
+    }
+
+    /// Why this process is ending; for `stopping` and `stopped` (the argument of OTP's `terminate/2`).
+    pub fn exit_reason(&self) -> Option<&ExitReason> {
+        self.exit.as_ref()
+    }
+
+    /// Asks to be told when a process ends (Erlang's `monitor/2`). Each call is a monitor of its own and gets one
+    /// [`Down`]; a dead process's comes at once, with `NoProc`.
+    pub fn monitor(&mut self, pid: Pid) -> MonitorRef
+    where
+        A: Handler<Down>,
+    {
+        monitor::monitor_pid(pid, None, self.observer())
+    }
+
+    /// As [`monitor`](Self::monitor), for whoever has a name now; the `Down` carries the name.
+    pub fn monitor_name(&mut self, name: impl Into<Name>) -> MonitorRef
+    where
+        A: Handler<Down>,
+    {
+        monitor::monitor_name(name.into(), self.observer())
+    }
+
+    /// Ends a monitor and removes its `Down` from the mailbox if it is there already (Erlang's
+    /// `demonitor(Ref, [flush, info])`). True if the monitor was still active.
+    pub fn demonitor_flush(&mut self, monitor: MonitorRef) -> bool {
+        let was_active = monitor::demonitor(monitor);
+        if !was_active {
+            self.shared
+                .queue
+                .lock()
+                .mail
+                .retain(|letter| letter.monitor() != Some(monitor));
+            self.flushed.push(monitor);
+        }
+        was_active
+    }
+
+    /// Ends a monitor (Erlang's `demonitor(Ref, [info])`). True if it was still active; if not, its `Down` was sent and
+    /// may still be waiting in the mailbox.
+    pub fn demonitor(&mut self, monitor: MonitorRef) -> bool {
+        monitor::demonitor(monitor)
+    }
+
+    /// Starts an actor and monitors it in one step, so that no end can be missed (Erlang's `spawn_monitor`). It runs on
+    /// this arbiter; [`Spawn`] has the other choices.
+    pub fn spawn_monitor<B>(&mut self, actor: B) -> (ActorRef<B>, MonitorRef)
+    where
+        A: Handler<Down>,
+        B: Actor<Context = Context<B>>,
+    {
+        let (actor, monitor) = Spawn::new().monitored_by(self).start_here(|_| actor);
+        (actor, monitor.expect("a monitored spawn has a monitor"))
+    }
+
+    /// Starts an actor and links to it in one step (Erlang's `spawn_link`).
+    pub fn spawn_link<B>(&mut self, actor: B) -> ActorRef<B>
+    where
+        B: Actor<Context = Context<B>>,
+    {
+        Spawn::new().linked_to(self).start_here(|_| actor).0
+    }
+
+    /// Links this process and another: when one ends abnormally, so does the other, unless it traps exits (Erlang's
+    /// `link/1`). Linking twice is linking once. A dead process answers with an exit signal `NoProc`.
+    pub fn link(&mut self, pid: Pid) {
+        if !signal::link_pids(&*self.shared, pid) {
+            self.shared.core.signal(Some(pid), ExitReason::NoProc, 0);
+        }
+    }
+
+    /// Ends a link, from either side (Erlang's `unlink/1`).
+    pub fn unlink(&mut self, pid: Pid) {
+        signal::unlink_pids(&*self.shared, pid);
+    }
+
+    /// From here on, exit signals arrive as [`Exit`] messages instead of ending this process (Erlang's
+    /// `process_flag(trap_exit, Flag)`). A kill, and the supervisor's own signal, are not trapped.
+    pub fn trap_exit(&mut self, trap: bool)
+    where
+        A: Handler<Exit>,
+    {
+        self.shared.core.state().trap = trap.then(|| Arc::clone(&self.shared) as Arc<dyn TrapExit>);
+    }
+
+    /// Notes what runs now, for the crash report.
+    pub(crate) fn handling<M>(&mut self) {
+        self.during = During::Message;
+        self.in_message = Some(any::type_name::<M>());
+    }
+
+    fn observer(&self) -> Arc<dyn Observer>
+    where
+        A: Handler<Down>,
+    {
+        Arc::new(ByLetter(Arc::clone(&self.shared)))
+    }
+
+    /// What was asked of the context by a signal.
+    pub(crate) fn obey(&mut self, reason: ExitReason, cause: u64) {
+        if self.state.alive() {
+            self.cause = cause;
+        }
+        self.exit(reason);
+    }
+
+    /// `stopping` answered `Running::Continue`.
+    pub(crate) fn refuse_exit(&mut self) {
+        self.exit = None;
+        self.cause = 0;
+        self.state = ActorState::Running;
+    }
+
+    fn next_handle(&mut self) -> SpawnHandle {
+        self.last_handle = self.last_handle.next();
+        self.last_handle
+    }
+}
+
+impl<A: Actor<Context = Self>> ActorContext for Context<A> {
+    fn stop(&mut self) {
+        self.exit(ExitReason::Normal);
+    }
+
+    fn terminate(&mut self) {
+        self.exit.get_or_insert(ExitReason::Normal);
+        self.state = ActorState::Stopped;
+    }
+
+    fn state(&self) -> ActorState {
+        self.state
+    }
+}
+
+impl<A: Actor<Context = Self>> AsyncContext<A> for Context<A> {
+    fn spawn<F>(&mut self, future: F) -> SpawnHandle
+    where
+        F: ActorFuture<A, Output = ()> + 'static,
+    {
+        let handle = self.next_handle();
+        self.spawned.push((handle, Box::pin(future)));
+        handle
+    }
+
+    fn wait<F>(&mut self, future: F)
+    where
+        F: ActorFuture<A, Output = ()> + 'static,
+    {
+        self.waits.push(Box::pin(future));
+    }
+
+    /// Asked by actix's streams before each item: the one place where a stream that is always ready lets others in.
+    fn waiting(&self) -> bool {
+        if !self.waits.is_empty() || self.state.stopping() || self.shared.core.is_signalled() {
+            return true;
+        }
+        let left = self.budget.get();
+        self.budget.set(left.saturating_sub(1));
+        left == 0
+    }
+
+    fn cancel_future(&mut self, handle: SpawnHandle) -> bool {
+        self.cancelled.push(handle);
+        true
+    }
+
+    fn address(&self) -> Addr<A> {
+        self.this().addr()
+    }
+
+    fn notify<M>(&mut self, message: M)
+    where
+        A: Handler<M>,
+        M: Message + 'static,
+    {
+        self.spawn(Notify {
+            message: Some(message),
+            after: None,
+        });
+    }
+
+    fn notify_later<M>(&mut self, message: M, after: Duration) -> SpawnHandle
+    where
+        A: Handler<M>,
+        M: Message + 'static,
+    {
+        self.spawn(Notify {
+            message: Some(message),
+            after: Some(Box::pin(tokio::time::sleep(after))),
+        })
+    }
+}
+
+/// A message of an actor to itself: as a letter, known by its type in the crash report.
+struct Notify<M> {
+    message: Option<M>,
+    after: Option<Pin<Box<Sleep>>>,
+}
+
+impl<M> Unpin for Notify<M> {}
+
+impl<A, M> ActorFuture<A> for Notify<M>
+where
+    A: Actor<Context = Context<A>> + Handler<M>,
+    M: Message + 'static,
+{
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        actor: &mut A,
+        ctx: &mut Context<A>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        if let Some(after) = &mut self.after {
+            ready!(after.as_mut().poll(task));
+        }
+        if let Some(message) = self.message.take() {
+            ctx.handling::<M>();
+            Handler::handle(actor, message, ctx).handle(ctx, None);
+        }
+        Poll::Ready(())
+    }
+}

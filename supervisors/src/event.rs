@@ -1,0 +1,246 @@
+//! The event log: what happened to supervised processes, and what brought it about.
+//!
+//! One bounded ring for the whole program. Processes outside every tree appear only when they crash, and dynamic
+//! children only when they fail: a server of thousands of readers would otherwise wash away everything worth reading.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::sync::LazyLock;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::exit::ExitReason;
+use crate::path::Path;
+use crate::pid::Pid;
+
+/// How many events are kept.
+pub const EVENTS_MAX: usize = 10_000;
+
+/// How many bytes of events are kept, by estimate.
+pub const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A process was started.
+    Started,
+    /// Its init is over, it handles messages.
+    Ready,
+    /// It ended.
+    Exit,
+    /// Its supervisor begins a restart.
+    Restart,
+    /// Its supervisor waits before the next attempt.
+    Backoff,
+    /// A supervisor reached its restart intensity.
+    GaveUp,
+    /// A supervisor begins to stop its children.
+    Stop,
+    /// An exit signal went over a link and ends the process.
+    Link,
+    /// A person, or a program for one, did something from outside.
+    Operator,
+}
+
+impl EventKind {
+    /// The kind in one lower-case word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Ready => "ready",
+            Self::Exit => "exit",
+            Self::Restart => "restart",
+            Self::Backoff => "backoff",
+            Self::GaveUp => "gave_up",
+            Self::Stop => "stop",
+            Self::Link => "link",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Event {
+    /// Counts all events of the program from 1; a gap means that some were dropped.
+    pub seq: u64,
+    /// When.
+    pub at: SystemTime,
+    /// What.
+    pub kind: EventKind,
+    /// The process's place in its tree, if it has one.
+    pub path: Option<Path>,
+    /// The process.
+    pub pid: Option<Pid>,
+    /// Which incarnation of its place the process is, from 1.
+    pub incarnation: u32,
+    /// Why it ended, or what made the supervisor act.
+    pub reason: Option<ExitReason>,
+    /// What an operator did, or how long a supervisor waits.
+    pub note: Option<Box<str>>,
+    /// The event that brought this one about.
+    pub cause: Option<u64>,
+}
+
+impl Event {
+    fn bytes(&self) -> usize {
+        let reason = match &self.reason {
+            Some(ExitReason::Panic(panic)) => {
+                panic.message.len() + panic.location.as_ref().map_or(0, String::len) + 64
+            }
+            Some(ExitReason::Error(_) | ExitReason::Shutdown(Some(_))) => 64,
+            _ => 0,
+        };
+        mem::size_of::<Self>()
+            + self.path.as_ref().map_or(0, Path::bytes)
+            + self.note.as_ref().map_or(0, |note| note.len())
+            + reason
+    }
+}
+
+/// One line for a person: `root/poems/ecstasy#2 exit: panicked at 'vanished' ... (#7, because of #3)`.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.path, self.pid) {
+            (Some(path), _) if self.incarnation > 0 => write!(f, "{path}#{}", self.incarnation)?,
+            (Some(path), _) => write!(f, "{path}")?,
+            (None, Some(pid)) => write!(f, "{pid}")?,
+            (None, None) => f.write_str("-")?,
+        }
+        write!(f, " {}", self.kind.name())?;
+        if let Some(note) = &self.note {
+            write!(f, " {note}")?;
+        }
+        if let Some(reason) = &self.reason {
+            write!(f, ": {reason}")?;
+        }
+        write!(f, " (#{}", self.seq)?;
+        if let Some(cause) = self.cause {
+            write!(f, ", because of #{cause}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// What is yet to be told of an event; the log adds number and time.
+#[derive(Default)]
+pub(crate) struct Draft<'a> {
+    pub(crate) path: Option<&'a Path>,
+    pub(crate) pid: Option<Pid>,
+    pub(crate) incarnation: u32,
+    pub(crate) reason: Option<&'a ExitReason>,
+    pub(crate) note: Option<String>,
+    /// 0 = none known.
+    pub(crate) cause: u64,
+}
+
+struct Ring {
+    events: VecDeque<Event>,
+    bytes: usize,
+    last: u64,
+    dropped: u64,
+}
+
+static RING: Mutex<Ring> = Mutex::new(Ring {
+    events: VecDeque::new(),
+    bytes: 0,
+    last: 0,
+    dropped: 0,
+});
+static CHANGED: LazyLock<Notify> = LazyLock::new(Notify::new);
+
+/// Adds an event and returns its number.
+pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
+    let mut event = Event {
+        seq: 0,
+        at: SystemTime::now(),
+        kind,
+        path: draft.path.cloned(),
+        pid: draft.pid,
+        incarnation: draft.incarnation,
+        reason: draft.reason.cloned(),
+        note: draft.note.map(String::into_boxed_str),
+        cause: (draft.cause != 0).then_some(draft.cause),
+    };
+    let bytes = event.bytes();
+    let mut old = None;
+    let seq = {
+        let mut ring = RING.lock();
+        ring.last += 1;
+        event.seq = ring.last;
+        ring.bytes += bytes;
+        ring.events.push_back(event);
+        while ring.events.len() > EVENTS_MAX || ring.bytes > EVENT_BYTES_MAX {
+            let Some(dropped) = ring.events.pop_front() else {
+                break;
+            };
+            ring.bytes -= dropped.bytes();
+            ring.dropped += 1;
+            old.get_or_insert_with(Vec::new).push(dropped);
+        }
+        ring.last
+    };
+    // Reasons hold errors of the user's, whose Drop is not run under our lock.
+    drop(old);
+    CHANGED.notify_waiters();
+    seq
+}
+
+/// Records what a person did to a part of the tree, so that what follows has a cause to point at.
+pub fn record_operator(action: impl Into<String>, target: Option<Pid>) -> u64 {
+    let process = target.and_then(crate::pid::lookup);
+    let label = process.as_ref().and_then(|process| process.core().label());
+    record(
+        EventKind::Operator,
+        Draft {
+            path: label.map(|label| &label.path),
+            pid: target,
+            incarnation: label.map_or(0, |label| label.incarnation),
+            note: Some(action.into()),
+            ..Draft::default()
+        },
+    )
+}
+
+/// Events, oldest first, and how many are missing before them.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Events {
+    /// The events that are still there.
+    pub events: Vec<Event>,
+    /// How many after the asked-for number were already dropped.
+    pub missed: u64,
+    /// How many the ring has dropped since the program began.
+    pub dropped: u64,
+}
+
+/// The events after number `seq`; 0 asks for all that are left.
+pub fn events_since(seq: u64) -> Events {
+    let ring = RING.lock();
+    let first = ring.events.front().map_or(ring.last + 1, |event| event.seq);
+    let skip = (seq + 1).saturating_sub(first) as usize;
+    Events {
+        events: ring.events.iter().skip(skip).cloned().collect(),
+        missed: first.saturating_sub(seq + 1),
+        dropped: ring.dropped,
+    }
+}
+
+/// Waits until there are events after number `seq`, and returns them.
+pub async fn next_events(seq: u64) -> Events {
+    loop {
+        let changed = CHANGED.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let events = events_since(seq);
+        if !events.events.is_empty() || events.missed > 0 {
+            return events;
+        }
+        changed.await;
+    }
+}

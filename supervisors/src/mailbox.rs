@@ -1,0 +1,171 @@
+//! The mailbox of a process: one queue, one allocation a message, one wake-up for each time it was empty.
+//!
+//! Messages through an [`ActorRef`](crate::ActorRef) come straight here. An actix `Addr`, for the code that wants one,
+//! leads into a channel of actix's that exists only once somebody asked for it (`Bridge`).
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{self, AssertUnwindSafe};
+use std::task::Waker;
+
+use actix::dev::channel::{AddressReceiver, channel};
+use actix::dev::{Envelope, EnvelopeProxy, MessageResponse, OneshotSender, ToEnvelope};
+use actix::{Actor, Addr, Handler, Message};
+
+use crate::context::Context;
+use crate::exit::{Down, MonitorRef};
+
+/// A message on its way, its type erased.
+pub(crate) trait Mail<A: Actor<Context = Context<A>>>: Send {
+    /// Runs the handler.
+    fn open(&mut self, actor: &mut A, ctx: &mut Context<A>);
+    /// The monitor this is a `Down` of, if it is one.
+    fn monitor(&self) -> Option<MonitorRef>;
+}
+
+pub(crate) struct Letter<M: Message> {
+    message: Option<M>,
+    reply: Option<OneshotSender<M::Result>>,
+}
+
+impl<M: Message> Letter<M> {
+    pub(crate) fn new(message: M, reply: Option<OneshotSender<M::Result>>) -> Self {
+        Self {
+            message: Some(message),
+            reply,
+        }
+    }
+
+    /// The message of a letter that was not delivered.
+    pub(crate) fn into_message(mut self) -> Option<M> {
+        self.message.take()
+    }
+}
+
+impl<A, M> Mail<A> for Letter<M>
+where
+    A: Actor<Context = Context<A>> + Handler<M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    fn open(&mut self, actor: &mut A, ctx: &mut Context<A>) {
+        let reply = self.reply.take();
+        if reply.as_ref().is_some_and(OneshotSender::is_closed) {
+            return;
+        }
+        if let Some(message) = self.message.take() {
+            ctx.handling::<M>();
+            <A as Handler<M>>::handle(actor, message, ctx).handle(ctx, reply);
+        }
+    }
+
+    fn monitor(&self) -> Option<MonitorRef> {
+        let message: &dyn Any = self.message.as_ref()?;
+        message.downcast_ref::<Down>().map(|down| down.monitor)
+    }
+}
+
+/// An undelivered message's panicking `Drop` is not its receiver's crash, and must not keep the messages behind it from
+/// being dropped: whoever waits for their answers would wait for ever.
+impl<M: Message> Drop for Letter<M> {
+    fn drop(&mut self) {
+        if let Some(message) = self.message.take() {
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(message)));
+        }
+    }
+}
+
+/// For `Addr`s: the same letter in actix's envelope.
+impl<A, M> EnvelopeProxy<A> for Letter<M>
+where
+    A: Actor<Context = Context<A>> + Handler<M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    fn handle(&mut self, actor: &mut A, ctx: &mut Context<A>) {
+        Mail::open(self, actor, ctx);
+    }
+}
+
+impl<A, M> ToEnvelope<A, M> for Context<A>
+where
+    A: Actor<Context = Self> + Handler<M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    fn pack(message: M, reply: Option<OneshotSender<M::Result>>) -> Envelope<A> {
+        Envelope::with_proxy(Box::new(Letter::new(message, reply)))
+    }
+}
+
+pub(crate) type BoxedMail<A> = Box<dyn Mail<A>>;
+
+/// actix's channel behind the `Addr`s of a process.
+pub(crate) struct Bridge<A: Actor<Context = Context<A>>> {
+    addr: Addr<A>,
+    receiver: Option<AddressReceiver<A>>,
+}
+
+pub(crate) struct Queue<A: Actor<Context = Context<A>>> {
+    pub(crate) mail: VecDeque<BoxedMail<A>>,
+    pub(crate) closed: bool,
+    pub(crate) waker: Option<Waker>,
+    bridge: Option<Box<Bridge<A>>>,
+}
+
+impl<A: Actor<Context = Context<A>>> Queue<A> {
+    pub(crate) fn new() -> Self {
+        Self {
+            mail: VecDeque::new(),
+            closed: false,
+            waker: None,
+            bridge: None,
+        }
+    }
+
+    /// Queues a letter and wakes the process if it may be asleep; gives the letter back if the process is over.
+    pub(crate) fn push<L: Mail<A> + 'static>(&mut self, letter: L) -> Result<(), L> {
+        if self.closed {
+            return Err(letter);
+        }
+        self.mail.push_back(Box::new(letter));
+        if self.mail.len() == 1 {
+            // No waker yet: the first poll is on its way.
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+        Ok(())
+    }
+
+    /// An address of actix's; the channel behind it is made for the first one.
+    pub(crate) fn addr(&mut self) -> Addr<A> {
+        if self.bridge.is_none() {
+            // Capacity 0 is actix's word for unbounded. A bounded channel of actix's is no bound either, and loses
+            // wake-ups of those who wait for room.
+            let (sender, receiver) = channel(0);
+            // A dead process keeps no receiver: its addresses are closed from the start.
+            let receiver = (!self.closed).then_some(receiver);
+            self.bridge = Some(Box::new(Bridge {
+                addr: Addr::new(sender),
+                receiver,
+            }));
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+        self.bridge.as_ref().expect("made above").addr.clone()
+    }
+
+    /// The receiving end, once.
+    pub(crate) fn take_bridge(&mut self) -> Option<AddressReceiver<A>> {
+        self.bridge.as_mut()?.receiver.take()
+    }
+
+    /// Refuses mail from now on and throws away what is queued.
+    pub(crate) fn close(&mut self) -> (VecDeque<BoxedMail<A>>, Option<AddressReceiver<A>>) {
+        self.closed = true;
+        self.waker = None;
+        (std::mem::take(&mut self.mail), self.take_bridge())
+    }
+}

@@ -1,0 +1,156 @@
+//! Monitors: to be told, once, that a process has ended.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::exit::{Down, ExitReason, MonitorRef};
+use crate::pid::{self, Pid};
+use crate::process::{Monitor, Observer, Process};
+use crate::registry::{self, Name};
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+pub(crate) fn next_number() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Monitors a pid on behalf of an observer; a dead one is a `Down` with `NoProc` at once.
+pub(crate) fn monitor_pid(pid: Pid, name: Option<Name>, observer: Arc<dyn Observer>) -> MonitorRef {
+    let reference = MonitorRef {
+        number: next_number(),
+        target: Some(pid),
+    };
+    let monitor = Monitor {
+        number: reference.number,
+        name,
+        observer,
+    };
+    let refused = match pid::lookup(pid) {
+        Some(process) => process.core().add_monitor(monitor).err(),
+        None => Some(monitor),
+    };
+    if let Some(Monitor { name, observer, .. }) = refused {
+        observer.down(Down {
+            monitor: reference,
+            pid: Some(pid),
+            name,
+            reason: ExitReason::NoProc,
+            event: 0,
+        });
+    }
+    reference
+}
+
+/// Monitors whoever has a name now.
+pub(crate) fn monitor_name(name: Name, observer: Arc<dyn Observer>) -> MonitorRef {
+    match registry::whereis(&name) {
+        Some(pid) => monitor_pid(pid, Some(name), observer),
+        None => {
+            let reference = MonitorRef {
+                number: next_number(),
+                target: None,
+            };
+            observer.down(Down {
+                monitor: reference,
+                pid: None,
+                name: Some(name),
+                reason: ExitReason::NoProc,
+                event: 0,
+            });
+            reference
+        }
+    }
+}
+
+/// Ends a monitor. True if it was still there, so that no `Down` was sent for it.
+pub(crate) fn demonitor(monitor: MonitorRef) -> bool {
+    monitor
+        .target
+        .and_then(pid::lookup)
+        .is_some_and(|process| process.core().remove_monitor(monitor))
+}
+
+/// Waits for the end of a process, from anywhere.
+///
+/// The future ends with the exit reason, with `NoProc` if the process was dead already (Erlang's monitor and receive).
+/// Dropping it ends the monitor.
+pub fn exited(pid: Pid) -> Exited {
+    let (sender, receiver) = oneshot::channel();
+    let monitor = monitor_pid(pid, None, Arc::new(Once(Mutex::new(Some(sender)))));
+    Exited { monitor, receiver }
+}
+
+/// As [`exited`], with the real reason of a process that is dead already.
+pub(crate) fn exited_process(process: &dyn Process) -> Exited {
+    let (sender, receiver) = oneshot::channel();
+    let reference = MonitorRef {
+        number: next_number(),
+        target: Some(process.core().pid()),
+    };
+    let monitor = Monitor {
+        number: reference.number,
+        name: None,
+        observer: Arc::new(Once(Mutex::new(Some(sender)))),
+    };
+    if let Err(Monitor { observer, .. }) = process.core().add_monitor(monitor) {
+        let reason = process.core().exit_reason().unwrap_or(ExitReason::NoProc);
+        observer.down(Down {
+            monitor: reference,
+            pid: reference.target,
+            name: None,
+            reason,
+            event: 0,
+        });
+    }
+    Exited {
+        monitor: reference,
+        receiver,
+    }
+}
+
+struct Once(Mutex<Option<oneshot::Sender<ExitReason>>>);
+
+impl Observer for Once {
+    fn down(&self, down: Down) {
+        if let Some(sender) = self.0.lock().take() {
+            let _ = sender.send(down.reason);
+        }
+    }
+}
+
+/// The end of a process; see [`exited`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Exited {
+    monitor: MonitorRef,
+    receiver: oneshot::Receiver<ExitReason>,
+}
+
+impl fmt::Debug for Exited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Exited").field(&self.monitor.target).finish()
+    }
+}
+
+impl Future for Exited {
+    type Output = ExitReason;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<ExitReason> {
+        // The observer cannot go without a word: a process retires exactly once, and tells every monitor.
+        Pin::new(&mut self.receiver)
+            .poll(cx)
+            .map(|reason| reason.unwrap_or(ExitReason::NoProc))
+    }
+}
+
+impl Drop for Exited {
+    fn drop(&mut self) {
+        demonitor(self.monitor);
+    }
+}

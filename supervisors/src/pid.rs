@@ -1,0 +1,143 @@
+//! Process identifiers, and the table that leads from one to its process.
+//!
+//! A [`Pid`] is a number that is never used twice: comparing two of them, keeping one in a map or printing one
+//! means the same thing for the life of the program. An `Addr` cannot promise that (it is compared by pointer, and a
+//! freed pointer comes back).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroU64;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::Mutex;
+
+use crate::process::Process;
+
+/// Identifies one incarnation of one process, for ever.
+///
+/// Ordered by birth, `Copy`, and printed as Erlang prints a local pid: `<0.42.0>`. A restarted child is another process
+/// and has another pid.
+///
+/// ```
+/// # use byron_supervisors::Pid;
+/// let pid: Pid = "<0.42.0>".parse()?;
+/// assert_eq!(pid.to_string(), "<0.42.0>");
+/// assert_eq!("42".parse(), Ok(pid));
+/// # Ok::<(), byron_supervisors::ParsePidError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pid(NonZeroU64);
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+impl Pid {
+    pub(crate) fn next() -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(NonZeroU64::new(number).expect("64 bits of pids do not run out"))
+    }
+
+    /// The number itself, for formats that want one (JSON, metrics).
+    pub fn as_u64(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<0.{}.0>", self.0)
+    }
+}
+
+impl fmt::Debug for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not a pid: neither `<0.42.0>` nor `42`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a pid; expected `<0.42.0>` or `42`")]
+pub struct ParsePidError(String);
+
+impl FromStr for Pid {
+    type Err = ParsePidError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.strip_prefix("<0.")
+            .and_then(|rest| rest.strip_suffix(".0>"))
+            .unwrap_or(text)
+            .parse()
+            .map(Self)
+            .map_err(|_| ParsePidError(text.to_owned()))
+    }
+}
+
+/// Pids are already distinct numbers: one multiplication spreads them over a table.
+#[derive(Default)]
+pub(crate) struct PidHasher(u64);
+
+impl Hasher for PidHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(26);
+    }
+}
+
+pub(crate) type PidMap<V> = HashMap<Pid, V, BuildHasherDefault<PidHasher>>;
+
+/// How many locks the table is spread over, so that arbiters do not queue behind each other.
+const SHARDS: usize = 64;
+
+type Shard = Mutex<PidMap<Arc<dyn Process>>>;
+
+static TABLE: LazyLock<Box<[Shard]>> =
+    LazyLock::new(|| (0..SHARDS).map(|_| Mutex::default()).collect());
+
+fn shard(pid: Pid) -> &'static Shard {
+    &TABLE[(pid.as_u64() % SHARDS as u64) as usize]
+}
+
+pub(crate) fn insert(process: Arc<dyn Process>) {
+    let pid = process.core().pid();
+    shard(pid).lock().insert(pid, process);
+}
+
+/// Forgets a process; from here on its pid leads nowhere.
+pub(crate) fn remove(pid: Pid) {
+    let process = shard(pid).lock().remove(&pid);
+    // Outside the lock: the last handle may run user code (`Drop` of queued messages).
+    drop(process);
+}
+
+pub(crate) fn lookup(pid: Pid) -> Option<Arc<dyn Process>> {
+    shard(pid).lock().get(&pid).cloned()
+}
+
+/// Every process alive, in order of birth. For the observer; walks every shard.
+pub(crate) fn all() -> Vec<Arc<dyn Process>> {
+    let mut processes: Vec<_> = TABLE
+        .iter()
+        .flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>())
+        .collect();
+    processes.sort_by_key(|process| process.core().pid());
+    processes
+}
+
+/// True while the process runs (Erlang's `is_process_alive/1`).
+pub fn is_alive(pid: Pid) -> bool {
+    lookup(pid).is_some()
+}

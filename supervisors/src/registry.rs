@@ -1,0 +1,96 @@
+//! Names for processes: unique, freed when their process dies.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use actix::Actor;
+use parking_lot::RwLock;
+
+use crate::actor_ref::ActorRef;
+use crate::context::Context;
+use crate::pid::{self, Pid};
+
+/// A registered name.
+pub type Name = Arc<str>;
+
+static NAMES: LazyLock<RwLock<HashMap<Name, Pid>>> = LazyLock::new(RwLock::default);
+
+/// The name could not be registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// Another process has it; OTP's `already_started`.
+    #[error("the name is taken by {0}")]
+    Taken(Pid),
+    /// The process is dead.
+    #[error("{0} is not alive")]
+    NoProc(Pid),
+}
+
+/// Gives a process a name (Erlang's `register/2`). One process may have several.
+///
+/// # Errors
+/// The name is taken, or the process is dead.
+pub fn register(name: impl Into<Name>, pid: Pid) -> Result<(), RegisterError> {
+    let name = name.into();
+    let process = pid::lookup(pid).ok_or(RegisterError::NoProc(pid))?;
+    // The process's lock first and the table's second; `release` never holds both.
+    let mut state = process.core().state();
+    if state.dead.is_some() {
+        return Err(RegisterError::NoProc(pid));
+    }
+    let mut names = NAMES.write();
+    if let Some(owner) = names.get(&name) {
+        return Err(RegisterError::Taken(*owner));
+    }
+    names.insert(name.clone(), pid);
+    state.names.push(name);
+    Ok(())
+}
+
+/// Takes a name back (Erlang's `unregister/1`). False if nobody had it.
+pub fn unregister(name: &str) -> bool {
+    let Some(pid) = NAMES.write().remove(name) else {
+        return false;
+    };
+    if let Some(process) = pid::lookup(pid) {
+        process
+            .core()
+            .state()
+            .names
+            .retain(|known| &**known != name);
+    }
+    true
+}
+
+/// The process that has the name (Erlang's `whereis/1`).
+pub fn whereis(name: &str) -> Option<Pid> {
+    NAMES.read().get(name).copied()
+}
+
+/// The actor that has the name, if it is an `A`.
+///
+/// This is how siblings talk: a restarted actor has a new address, and the same name.
+pub fn whereis_actor<A: Actor<Context = Context<A>>>(name: &str) -> Option<ActorRef<A>> {
+    ActorRef::of(whereis(name)?)
+}
+
+/// All names in use, sorted (Erlang's `registered/0`).
+pub fn registered() -> Vec<Name> {
+    let mut names: Vec<_> = NAMES.read().keys().cloned().collect();
+    names.sort();
+    names
+}
+
+/// Frees the names of a dead process.
+pub(crate) fn release(pid: Pid, own: &[Name]) {
+    if own.is_empty() {
+        return;
+    }
+    let mut names = NAMES.write();
+    for name in own {
+        if names.get(name) == Some(&pid) {
+            names.remove(name);
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Starting processes: on which arbiter, with which monitor and link, from an actor or from its init.
+
+use std::any;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix::{Actor, ArbiterHandle, Handler};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::actor_ref::{ActorRef, ByLetter, Shared};
+use crate::context::Context;
+use crate::event::EventKind;
+use crate::exit::{Down, During, ExitReason, MonitorRef};
+use crate::mailbox::Queue;
+use crate::monitor;
+use crate::panics::{self, catch, describe, drop_contained};
+use crate::path::{Label, Path};
+use crate::pid;
+use crate::process::{Core, Monitor, Observer, Process, State};
+use crate::run::{Init, InitFuture, Run};
+use crate::signal;
+
+/// Where a process runs.
+#[derive(Debug, Clone, Default)]
+pub enum Placement {
+    /// On the arbiter that starts it; a supervisor's children run beside it.
+    #[default]
+    Here,
+    /// On this arbiter.
+    On(ArbiterHandle),
+    /// On the next arbiter of a pool, in turn.
+    NextOf(ArbiterPool),
+}
+
+impl Placement {
+    /// The arbiter for one process; `None` for the current one.
+    fn arbiter(&self) -> Option<ArbiterHandle> {
+        match self {
+            Self::Here => None,
+            Self::On(arbiter) => Some(arbiter.clone()),
+            Self::NextOf(pool) => Some(pool.next()),
+        }
+    }
+}
+
+/// Arbiters that take processes in turn.
+#[derive(Clone)]
+pub struct ArbiterPool(Arc<Pool>);
+
+struct Pool {
+    arbiters: Vec<ArbiterHandle>,
+    next: AtomicUsize,
+}
+
+impl fmt::Debug for ArbiterPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ArbiterPool of {}", self.0.arbiters.len())
+    }
+}
+
+impl ArbiterPool {
+    /// A pool of these arbiters.
+    ///
+    /// # Panics
+    /// There must be at least one.
+    pub fn new(arbiters: impl IntoIterator<Item = ArbiterHandle>) -> Self {
+        let arbiters: Vec<_> = arbiters.into_iter().collect();
+        assert!(!arbiters.is_empty(), "a pool has at least one arbiter");
+        Self(Arc::new(Pool {
+            arbiters,
+            next: AtomicUsize::new(0),
+        }))
+    }
+
+    /// The arbiters, in order.
+    pub fn arbiters(&self) -> &[ArbiterHandle] {
+        &self.0.arbiters
+    }
+
+    /// The arbiter whose turn it is.
+    pub fn next(&self) -> ArbiterHandle {
+        let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
+        self.0.arbiters[turn % self.0.arbiters.len()].clone()
+    }
+}
+
+/// Starts an actor as a process on this arbiter (Erlang's `spawn`).
+///
+/// # Panics
+/// There must be an arbiter on this thread (a running actix `System`).
+pub fn spawn<A: Actor<Context = Context<A>>>(actor: A) -> ActorRef<A> {
+    Spawn::new().start_here(|_| actor).0
+}
+
+/// How a process is started: placement, monitor, link. What is asked for here holds from the process's first instant.
+///
+/// ```
+/// # use actix::prelude::*;
+/// # use byron_supervisors::{Context, Spawn, Placement};
+/// struct Reciter;
+/// impl Actor for Reciter {
+///     type Context = Context<Self>;
+/// }
+///
+/// # System::new().block_on(async {
+/// let arbiter = Arbiter::new();
+/// let (reciter, _) = Spawn::new().at(Placement::On(arbiter.handle())).start(|_ctx| Reciter);
+/// assert!(reciter.is_alive());
+/// # });
+/// ```
+#[must_use = "nothing is started until `start` is called"]
+#[derive(Default)]
+pub struct Spawn {
+    placement: Placement,
+    monitor: Option<Arc<dyn Observer>>,
+    link: Option<Arc<dyn Process>>,
+    supervision: Option<Supervision>,
+}
+
+/// What a supervisor adds to a child's start.
+pub(crate) struct Supervision {
+    pub(crate) parent: Arc<dyn Process>,
+    pub(crate) starter: Arc<dyn Observer>,
+    pub(crate) label: Label,
+    pub(crate) cause: u64,
+}
+
+impl fmt::Debug for Spawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spawn")
+            .field("placement", &self.placement)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Spawn {
+    /// On this arbiter, without monitor or link.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses the arbiter.
+    pub fn at(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// The process whose context this is gets a [`Down`] when the new one ends.
+    pub fn monitored_by<A>(mut self, ctx: &Context<A>) -> Self
+    where
+        A: Actor<Context = Context<A>> + Handler<Down>,
+    {
+        self.monitor = Some(Arc::new(ByLetter(Arc::clone(&ctx.shared))));
+        self
+    }
+
+    /// Links the new process to the one whose context this is.
+    pub fn linked_to<A: Actor<Context = Context<A>>>(mut self, ctx: &Context<A>) -> Self {
+        self.link = Some(Arc::clone(&ctx.shared) as Arc<dyn Process>);
+        self
+    }
+
+    pub(crate) fn supervised(mut self, supervision: Supervision) -> Self {
+        self.monitor = Some(Arc::clone(&supervision.starter));
+        self.supervision = Some(supervision);
+        self
+    }
+
+    /// Starts the actor that `make` returns, on the arbiter of the placement. The monitor's reference is there if a
+    /// monitor was asked for.
+    ///
+    /// If the arbiter has stopped, the process ends at once, with `NoConnection`; if `make` panics, with that panic.
+    ///
+    /// # Panics
+    /// With [`Placement::Here`] there must be an arbiter on this thread.
+    pub fn start<A, F>(self, make: F) -> (ActorRef<A>, Option<MonitorRef>)
+    where
+        A: Actor<Context = Context<A>>,
+        F: FnOnce(&mut Context<A>) -> A + Send + 'static,
+    {
+        let arbiter = self.placement.arbiter();
+        let (launch, actor, monitor) = Launch::new(self);
+        match arbiter {
+            None => launch.ready(make),
+            Some(arbiter) => {
+                // If the arbiter is gone, or goes before it gets there, the launch is dropped, and that is the end.
+                arbiter.spawn_fn(move || launch.ready(make));
+            }
+        }
+        (actor, monitor)
+    }
+
+    /// Starts the actor that `init` comes to, on the arbiter of the placement. Messages wait until then; an error is
+    /// the process's exit reason.
+    ///
+    /// # Panics
+    /// With [`Placement::Here`] there must be an arbiter on this thread.
+    pub fn start_init<A, F, I>(self, init: F) -> (ActorRef<A>, Option<MonitorRef>)
+    where
+        A: Actor<Context = Context<A>>,
+        F: FnOnce() -> I + Send + 'static,
+        I: Future<Output = Result<Init<A>, ExitReason>> + 'static,
+    {
+        let arbiter = self.placement.arbiter();
+        let (launch, actor, monitor) = Launch::new(self);
+        match arbiter {
+            None => launch.init(init),
+            Some(arbiter) => {
+                arbiter.spawn_fn(move || launch.init(init));
+            }
+        }
+        (actor, monitor)
+    }
+
+    /// As [`start`](Self::start) on this arbiter, whatever the placement: for actors that cannot be sent.
+    pub fn start_here<A: Actor<Context = Context<A>>>(
+        self,
+        make: impl FnOnce(&mut Context<A>) -> A,
+    ) -> (ActorRef<A>, Option<MonitorRef>) {
+        let (launch, actor, monitor) = Launch::new(self);
+        launch.ready(make);
+        (actor, monitor)
+    }
+}
+
+/// A process that has a pid, monitors and links, but does not run yet. Dropped unstarted, it ends.
+struct Launch<A: Actor<Context = Context<A>>> {
+    shared: Arc<Shared<A>>,
+    starter: Option<Arc<dyn Observer>>,
+    cause: u64,
+    is_launched: bool,
+}
+
+impl<A: Actor<Context = Context<A>>> Launch<A> {
+    fn new(spawn: Spawn) -> (Self, ActorRef<A>, Option<MonitorRef>) {
+        panics::install_hook();
+        let Spawn {
+            monitor,
+            link,
+            supervision,
+            ..
+        } = spawn;
+        let mut state = State::default();
+        let number = monitor.map(|observer| {
+            let number = monitor::next_number();
+            state.monitors = SmallVec::from_iter([Monitor {
+                number,
+                name: None,
+                observer,
+            }]);
+            number
+        });
+        let (mut label, mut starter, mut cause, mut parent) = (None, None, 0, None);
+        if let Some(supervision) = supervision {
+            state.parent = Some(supervision.parent.core().pid());
+            (label, starter, cause, parent) = (
+                Some(supervision.label),
+                Some(supervision.starter),
+                supervision.cause,
+                Some(supervision.parent),
+            );
+        }
+        let core = Core::new(any::type_name::<A>(), label, state);
+        let pid = core.pid();
+        let shared = Arc::new(Shared {
+            core,
+            queue: Mutex::new(Queue::new()),
+        });
+        pid::insert(Arc::clone(&shared) as Arc<dyn Process>);
+        if let Some(parent) = parent {
+            adopt_child(&*parent, &*shared);
+        }
+        if let Some(link) = link {
+            if !signal::link_pids(&*link, pid) {
+                // The process that links is dying right now: so does what it started.
+                shared
+                    .core
+                    .signal(Some(link.core().pid()), ExitReason::NoProc, 0);
+            }
+        }
+        let actor = ActorRef(Arc::clone(&shared));
+        shared.core.tell_life(EventKind::Started, cause);
+        let monitor = number.map(|number| MonitorRef {
+            number,
+            target: Some(pid),
+        });
+        (
+            Self {
+                shared,
+                starter,
+                cause,
+                is_launched: false,
+            },
+            actor,
+            monitor,
+        )
+    }
+
+    fn ready(mut self, make: impl FnOnce(&mut Context<A>) -> A) {
+        let mut ctx = Context::new(Arc::clone(&self.shared));
+        match catch(self.shared.core.pid(), || make(&mut ctx)) {
+            Ok(actor) => {
+                self.is_launched = true;
+                actix_rt::spawn(Run::ready(
+                    Arc::clone(&self.shared),
+                    self.starter.take(),
+                    self.cause,
+                    ctx,
+                    actor,
+                ));
+            }
+            Err(payload) => {
+                let panic = describe(payload, During::Init, None);
+                let _ = drop_contained(ctx);
+                self.end(ExitReason::Panic(Arc::new(panic)));
+            }
+        }
+    }
+
+    fn init<I>(mut self, init: impl FnOnce() -> I)
+    where
+        I: Future<Output = Result<Init<A>, ExitReason>> + 'static,
+    {
+        match catch(self.shared.core.pid(), || -> InitFuture<A> {
+            Box::pin(init())
+        }) {
+            Ok(init) => {
+                self.is_launched = true;
+                actix_rt::spawn(Run::init(
+                    Arc::clone(&self.shared),
+                    self.starter.take(),
+                    self.cause,
+                    init,
+                ));
+            }
+            Err(payload) => {
+                let panic = describe(payload, During::Init, None);
+                self.end(ExitReason::Panic(Arc::new(panic)));
+            }
+        }
+    }
+
+    fn end(&mut self, reason: ExitReason) {
+        self.is_launched = true;
+        self.shared.core.set_exiting();
+        let left = self.shared.queue.lock().close();
+        let mailbox_len = left.0.len();
+        let _ = drop_contained(left);
+        self.shared.core.retire(reason, self.cause, mailbox_len);
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Drop for Launch<A> {
+    fn drop(&mut self) {
+        if !self.is_launched {
+            self.end(ExitReason::NoConnection);
+        }
+    }
+}
+
+/// Ties a child to its supervisor; if that one is dead already, the child hears of it at once.
+pub(crate) fn adopt_child(parent: &dyn Process, child: &dyn Process) {
+    let mut state = parent.core().state();
+    match state.dead.clone() {
+        None => {
+            state.children.insert(child.core().pid());
+        }
+        Some(reason) => {
+            drop(state);
+            child.core().signal(Some(parent.core().pid()), reason, 0);
+        }
+    }
+}
+
+/// The path of a process that is the root of a tree.
+pub(crate) fn root_label(name: &str) -> Label {
+    Label {
+        path: Path::root(name),
+        incarnation: 1,
+        dynamic: false,
+    }
+}
