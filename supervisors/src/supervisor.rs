@@ -71,7 +71,8 @@ impl fmt::Debug for Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn new(flags: SupFlags, specs: Vec<ChildSpec>) -> Self {
+    /// The actor, for a [`ChildSpec`] of one's own; [`start`](Self::start) and [`ChildSpec::supervisor`] are the usual ways.
+    pub fn new(flags: SupFlags, specs: Vec<ChildSpec>) -> Self {
         Self {
             flags,
             specs,
@@ -93,7 +94,18 @@ impl Supervisor {
         flags: SupFlags,
         children: Vec<ChildSpec>,
     ) -> Result<ActorRef<Self>, ExitReason> {
-        start_root(name, move |_| Self::new(flags, children)).await
+        Self::start_with(name, move |_| Self::new(flags, children)).await
+    }
+
+    /// As [`start`](Self::start), for a supervisor that is made once its pid is known.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(
+        name: &str,
+        make: impl FnOnce(&mut Context<Self>) -> Self,
+    ) -> Result<ActorRef<Self>, ExitReason> {
+        start_root(name, make).await
     }
 
     fn work(&self) -> Rc<Work> {
