@@ -699,7 +699,7 @@ recorder_ask({supervisor_start_over, Start, Result}, From, State) ->
     answer(From, ok),
     case {Result, Limbo, Running} of
         {ok, #{Pid := Reason}, _} ->
-            down(Proc, Reason, State1#{limbo := maps:remove(Pid, Limbo)});
+            woken(Pid, down(Proc, Reason, State1#{limbo := maps:remove(Pid, Limbo)}, Pid));
         {ok, _, #{Pid := _}} ->
             State1#{running := Running#{Pid := Proc#proc{started = true}}};
         {error, _, _} ->
@@ -751,8 +751,6 @@ seen_dead(Pid, Reason, #{running := Running} = State) ->
         error ->
             State
     end.
-
-down(Proc, Reason, State) -> down(Proc, Reason, State, none).
 
 down(#proc{id = Id, n = N}, Reason, #{downs := Downs, root := Root} = State, Pid) ->
     State1 = State#{downs := [[Id, N, reason(Reason)] | Downs]},
