@@ -100,7 +100,9 @@ schedule(State) ->
 print(#{port := Port, finished := Finished, out := Out} = State) ->
     case maps:take(Out, Finished) of
         {Output, Rest} ->
-            true = port_command(Port, Output),
+            try port_command(Port, Output)
+            catch error:badarg -> halt(1) % nobody reads any more
+            end,
             print(State#{finished := Rest, out := Out + 1});
         error ->
             State

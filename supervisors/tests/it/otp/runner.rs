@@ -23,8 +23,8 @@ pub(super) type Trace = Vec<Value>;
 /// Why not all traces came back.
 #[derive(Debug)]
 pub(super) struct Stuck {
-    pub(super) scenario: Option<Scenario>,
-    pub(super) partial: Trace,
+    scenario: Option<Scenario>,
+    partial: Trace,
     why: String,
 }
 
@@ -43,8 +43,11 @@ impl fmt::Display for Stuck {
     }
 }
 
+/// All traces, in the order of the scenarios, or why not.
+pub(super) type Traces = Result<Vec<Trace>, Box<Stuck>>;
+
 /// Runs `command` on all scenarios.
-pub(super) fn run(mut command: Command, scenarios: &[Scenario]) -> Result<Vec<Trace>, Stuck> {
+pub(super) fn run(mut command: Command, scenarios: &[Scenario]) -> Traces {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -68,6 +71,8 @@ pub(super) fn run(mut command: Command, scenarios: &[Scenario]) -> Result<Vec<Tr
                     }
                     traces.push(std::mem::take(&mut trace));
                 }
+                // The oracle could not do its work: that is no trace.
+                Ok(value) if value.get("broken").is_some() => break Some(line),
                 Ok(value) => trace.push(value),
                 Err(err) => break Some(format!("a line that is not JSON ({err}): {line}")),
             },
@@ -90,11 +95,11 @@ pub(super) fn run(mut command: Command, scenarios: &[Scenario]) -> Result<Vec<Tr
         None => return Ok(traces),
     };
     let scenario = scenarios.get(traces.len()).cloned();
-    Err(Stuck {
+    Err(Box::new(Stuck {
         scenario,
         partial: trace,
         why,
-    })
+    }))
 }
 
 /// The lines that belong to the protocol, read by a thread of their own.

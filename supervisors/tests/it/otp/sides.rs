@@ -10,14 +10,16 @@ use std::{
 };
 
 use super::{
-    runner::{self, Stuck, Trace},
+    runner::{self, Trace, Traces},
     scenario::Scenario,
 };
 
 const ORACLE: &str = include_str!("../../otp/oracle.erl");
 
 /// Something that runs scenarios.
-pub(super) struct Side(Box<dyn Fn(&[Scenario]) -> Result<Vec<Trace>, Stuck> + Send + Sync>);
+pub(super) struct Side(Box<Run>);
+
+type Run = dyn Fn(&[Scenario]) -> Traces + Send + Sync;
 
 impl Side {
     /// Erlang/OTP's supervisor.
@@ -30,13 +32,11 @@ impl Side {
         Self::new(|scenarios| runner::run(Command::new(example()), scenarios))
     }
 
-    pub(super) fn new(
-        run: impl Fn(&[Scenario]) -> Result<Vec<Trace>, Stuck> + Send + Sync + 'static,
-    ) -> Self {
+    pub(super) fn new(run: impl Fn(&[Scenario]) -> Traces + Send + Sync + 'static) -> Self {
         Self(Box::new(run))
     }
 
-    pub(super) fn run(&self, scenarios: &[Scenario]) -> Result<Vec<Trace>, Stuck> {
+    pub(super) fn run(&self, scenarios: &[Scenario]) -> Traces {
         (self.0)(scenarios)
     }
 }
@@ -95,7 +95,8 @@ fn compile_oracle() -> PathBuf {
     compiled
 }
 
-/// `cargo test` builds the examples beside the tests; a test run on its own may not have.
+/// Built with the profile of this test and found beside it. `cargo test` has built it already; a single test target
+/// has not, and must not run what an older version left there.
 fn example() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build_example).clone()
@@ -110,9 +111,6 @@ fn build_example() -> PathBuf {
     let example = profile
         .join("examples")
         .join(format!("scenario{}", env::consts::EXE_SUFFIX));
-    if example.exists() {
-        return example;
-    }
     let mut build = Command::new(env!("CARGO"));
     build
         .args([
