@@ -54,6 +54,8 @@ struct Generator {
     next: u32,
     known: Vec<Known>,
     workers: Vec<String>,
+    /// How many workers there were before the first operation.
+    early: usize,
 }
 
 impl Generator {
@@ -75,14 +77,17 @@ impl Generator {
             next: 0,
             known: Vec::new(),
             workers: Vec::new(),
+            early: 0,
         }
     }
 
     fn scenario(mut self) -> Scenario {
-        let mut tree = self.supervisor("root".to_owned(), 1, self.features.killsup);
+        let root_is_killed = self.features.killsup && self.one_in(6);
+        let mut tree = self.supervisor("root".to_owned(), 1, root_is_killed);
         self.kills(&mut tree);
         let count = self.rng.usize(2..=OPS_MAX);
         let mut ops = self.seeding_ops();
+        self.early = self.workers.len();
         for _ in 0..count {
             ops.push(self.op());
         }
@@ -132,12 +137,13 @@ impl Generator {
             RestForOne,
             SimpleOneForOne,
         ]);
-        let auto_shutdown = self.pick(&[
-            AutoShutdown::Never,
-            AutoShutdown::Never,
-            AutoShutdown::AnySignificant,
-            AutoShutdown::AllSignificant,
-        ]);
+        // Without the root nothing happens any more: it mostly lasts a little longer.
+        let lasting = id == "root" && !self.one_in(3);
+        let auto_shutdown = match self.rng.u32(0..if lasting { 8 } else { 4 }) {
+            0 => AutoShutdown::AnySignificant,
+            1 => AutoShutdown::AllSignificant,
+            _ => AutoShutdown::Never,
+        };
         let simple = strategy == SimpleOneForOne;
         self.known.push(Known {
             id: id.clone(),
@@ -155,7 +161,12 @@ impl Generator {
             template.init = vec![Outcome::Plain(Out::Ok)];
             children.push(Child::Worker(template));
         } else {
-            for _ in 0..self.rng.usize(0..=CHILDREN_MAX) {
+            let empty = self.one_in(12);
+            for _ in 0..if empty {
+                0
+            } else {
+                self.rng.usize(1..=CHILDREN_MAX)
+            } {
                 children.push(self.child(me, depth));
             }
             if self.features.invalid && children.len() > 1 && self.one_in(12) {
@@ -167,7 +178,11 @@ impl Generator {
         Supervisor {
             id,
             strategy,
-            intensity: self.pick(&[0, 1, 1, 2, 2, 3, 4]),
+            intensity: if lasting {
+                self.pick(&[3, 5, 8, 12])
+            } else {
+                self.pick(&[0, 1, 1, 2, 2, 3, 4])
+            },
             period: if short { PERIOD_SHORT } else { PERIOD_LONG },
             auto_shutdown,
             children,
@@ -261,9 +276,9 @@ impl Generator {
 
     /// Mostly fine at first, so that most trees start; later anything.
     fn init(&mut self, of: usize, id: &str) -> Vec<Outcome> {
-        let first = match self.rng.u32(0..40) {
+        let first = match self.rng.u32(0..80) {
             0 => Out::Error,
-            1 | 2 => Out::Ignore,
+            1..5 => Out::Ignore,
             _ => Out::Ok,
         };
         let mut init = vec![self.outcome(of, id, first)];
@@ -402,7 +417,7 @@ impl Generator {
         let mut ops = Vec::new();
         for of in 0..self.known.len() {
             if self.known[of].simple {
-                for _ in 0..self.rng.usize(0..=3) {
+                for _ in 0..self.rng.usize(1..=3) {
                     ops.push(self.start_instance(of));
                 }
             }
@@ -414,16 +429,16 @@ impl Generator {
         let of = self.rng.usize(0..self.known.len());
         let id = self.some_id(of);
         let call = match self.rng.u32(0..100) {
-            0..46 => return self.exit(),
-            46..48 => return Op::Direct(Direct::StopRoot),
-            48..52 if self.features.sleep => return Op::Direct(Direct::Sleep { ms: SLEEP_MS }),
-            48..62 if self.known[of].simple => return self.start_instance(of),
-            48..62 => self.start_child(of),
-            62..72 => Call::TerminateChild { id },
-            72..82 => Call::RestartChild { id },
-            82..88 => Call::DeleteChild { id },
-            88..91 => Call::GetChildspec { id },
-            91..95 => Call::WhichChildren,
+            0..54 => return self.exit(),
+            54 => return Op::Direct(Direct::StopRoot),
+            55..59 if self.features.sleep => return Op::Direct(Direct::Sleep { ms: SLEEP_MS }),
+            55..69 if self.known[of].simple => return self.start_instance(of),
+            55..69 => self.start_child(of),
+            69..78 => Call::TerminateChild { id },
+            78..88 => Call::RestartChild { id },
+            88..93 => Call::DeleteChild { id },
+            93..95 => Call::GetChildspec { id },
+            95..97 => Call::WhichChildren,
             _ => Call::CountChildren,
         };
         Op::Api {
@@ -446,12 +461,14 @@ impl Generator {
                 reason: Reason::Kill,
             });
         }
-        let id = match self.workers.len() {
+        // The first workers are those of the tree and instances: most of them run.
+        let all = self.early == 0 || self.one_in(3);
+        let among = if all { self.workers.len() } else { self.early };
+        let id = match among {
             0 => "nobody".to_owned(),
             count => self.workers[self.rng.usize(0..count)].clone(),
         };
         let reason = self.pick(&[
-            Reason::Normal,
             Reason::Normal,
             Reason::Shutdown,
             Reason::ShutdownTerm,
