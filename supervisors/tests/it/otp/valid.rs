@@ -72,6 +72,8 @@ struct QueuedCall<'a> {
     out: Out,
     call: &'a Call,
     by_instance: bool,
+    /// The last outcome of the list: every later attempt does the same.
+    repeated: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -127,7 +129,7 @@ impl<'a> Facts<'a> {
         init: &'a [Outcome],
         by_instance: bool,
     ) {
-        for outcome in init {
+        for (index, outcome) in init.iter().enumerate() {
             if let Outcome::Call { out, call } = outcome {
                 self.calls.push(QueuedCall {
                     sup,
@@ -135,6 +137,7 @@ impl<'a> Facts<'a> {
                     out: *out,
                     call,
                     by_instance,
+                    repeated: index + 1 == init.len(),
                 });
                 self.add_call(sup, call);
             }
@@ -408,6 +411,13 @@ impl<'a> Facts<'a> {
                 quiet || queued.by_instance || queued.sup == self.root,
                 || format!("{} calls while a third supervisor goes on", queued.caller),
             )?;
+            let restarts = matches!(queued.call, Call::RestartChild { .. });
+            check(!(queued.repeated && restarts), || {
+                format!(
+                    "{} has itself restarted for ever: nobody counts that",
+                    queued.caller
+                )
+            })?;
             // One that starts many would start them again each time.
             if let Call::StartChild { new } = queued.call {
                 let (plain, id) = match new {
