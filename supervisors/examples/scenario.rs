@@ -212,7 +212,7 @@ impl Actor for Worker {
             }
         }
         let victim = match (&self.on_stop_kill, self.ends_by_itself) {
-            (Some(victim), false) => self.recorder.lock().lookup(victim),
+            (Some(victim), false) if self.trap_exit => self.recorder.lock().lookup(victim),
             _ => None,
         };
         let Some(victim) = victim else {
@@ -261,6 +261,9 @@ async fn init_worker(
         .unwrap_or("ok")
         .to_owned();
     recorder.lock().events.push(json!(["start", id, n, out]));
+    if !matches!(out.as_str(), "error" | "ignore") {
+        watch(&recorder, &id, n, pid);
+    }
     if let Some(op) = outcome.get("call") {
         call_from_init(&recorder, &sup, &id, n, op);
     }
@@ -274,23 +277,20 @@ async fn init_worker(
     match out.as_str() {
         "error" => Err(ExitReason::error("init_error")),
         "ignore" => Ok(Init::Ignore),
-        _ => {
-            watch(&recorder, &id, n, pid);
-            Ok(Init::Ready(Worker {
-                recorder,
-                n,
-                trap_exit: child["trap_exit"] == true,
-                stubborn: child["stubborn"] == true,
-                on_stop_kill: child
-                    .get("on_stop_kill")
-                    .and_then(Value::as_str)
-                    .map(str::to_owned),
-                is_instance,
-                ends_by_itself: false,
-                is_done: false,
-                id,
-            }))
-        }
+        _ => Ok(Init::Ready(Worker {
+            recorder,
+            n,
+            trap_exit: child["trap_exit"] == true,
+            stubborn: child["stubborn"] == true,
+            on_stop_kill: child
+                .get("on_stop_kill")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            is_instance,
+            ends_by_itself: false,
+            is_done: false,
+            id,
+        })),
     }
 }
 
@@ -577,7 +577,7 @@ fn call_static(
             Box::pin(async move { request.await.map_or_else(noproc, done) })
         }
         "get_childspec" => {
-            let request = supervisor.send(GetChildSpec(id));
+            let request = supervisor.send(GetChildSpec::settled(id));
             Box::pin(async move {
                 request
                     .await
@@ -646,7 +646,7 @@ fn call_dynamic(
         _ if !is_template && instance.is_none() => now(json!("unknown_child")),
         "get_childspec" => {
             let template_id = text(&template["id"]).to_owned();
-            let request = supervisor.send(GetChildSpec(template_id.as_str().into()));
+            let request = supervisor.send(GetChildSpec::settled(template_id.as_str()));
             Box::pin(async move {
                 request
                     .await
@@ -747,8 +747,7 @@ impl Stage {
         match pid {
             Ok(pid) => {
                 self.root = Root::Alive(pid);
-                let (id, n) = self.recorder.lock().name(pid);
-                json!({ "ok": [id, n] })
+                json!("ok")
             }
             Err(reason) => {
                 let reason = reason_text(&reason);

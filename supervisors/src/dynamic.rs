@@ -672,7 +672,8 @@ impl DynamicSupervisor {
     // ---- questions
 
     fn settle(&mut self) {
-        if self.unsettled.is_empty() || self.shared().lock().starting > 0 {
+        // One that ends answers no more; who waits hears of its end.
+        if self.unsettled.is_empty() || self.ending.is_some() || self.shared().lock().starting > 0 {
             return;
         }
         for question in mem::take(&mut self.unsettled) {
@@ -968,9 +969,9 @@ impl Handler<CountChildren> for DynamicSupervisor {
 impl Handler<GetChildSpec> for DynamicSupervisor {
     type Result = MessageResult<GetChildSpec>;
 
-    /// The template's, under its id.
-    fn handle(&mut self, GetChildSpec(id): GetChildSpec, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(if id == self.flags.id {
+    /// The template's, under its id. It never changes, so there is no turn to wait for.
+    fn handle(&mut self, question: GetChildSpec, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(if question.id == self.flags.id {
             Ok(ChildSpecInfo::of_template(&self.flags))
         } else {
             Err(ChildError::NotFound)
