@@ -5,6 +5,8 @@
 
 pub mod endpoint;
 pub mod exit_code;
+pub mod output_file;
+pub mod present;
 pub mod quantity;
 
 pub use exit_code::exit;
