@@ -23,7 +23,7 @@ pub use self::argument::{
     parse_poem_argument, parse_target,
 };
 pub use self::error::ParseEndpointError;
-pub use self::parse::{parse_connect, parse_listen};
+pub use self::parse::{parse_connect, parse_listen, parse_listen_interface, parse_listen_port};
 use crate::quantity::exact_duration;
 
 mod argument;

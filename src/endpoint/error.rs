@@ -23,6 +23,10 @@ pub(super) enum Role {
     Connect,
     /// A server listens on it.
     Listen,
+    /// Only the port of the endpoint to listen on.
+    Port,
+    /// Only the interface of the endpoint to listen on.
+    Interface,
 }
 
 /// What would be right.
@@ -46,6 +50,8 @@ impl fmt::Display for ParseEndpointError {
         let noun = match self.role {
             Role::Connect => "target",
             Role::Listen => "endpoint",
+            Role::Port => "port",
+            Role::Interface => "interface",
         };
         write!(
             formatter,
@@ -58,11 +64,18 @@ impl fmt::Display for ParseEndpointError {
         }
         match (&self.hint, self.role) {
             (Hint::Say(hint), _) => write!(formatter, "; {hint}"),
-            (Hint::Forms, Role::Connect) => {
-                formatter.write_str("; expected PORT, HOST:PORT or an endpoint such as tcp:10000")
-            }
-            (Hint::Forms, Role::Listen) => formatter
-                .write_str("; expected PORT, HOST:PORT, *:PORT or an endpoint such as tcp:10000"),
+            (Hint::Forms, role) => write!(formatter, "; expected {}", role.forms()),
+        }
+    }
+}
+
+impl Role {
+    fn forms(self) -> &'static str {
+        match self {
+            Role::Connect => "PORT, HOST:PORT or an endpoint such as tcp:10000",
+            Role::Listen => "PORT, HOST:PORT, *:PORT or an endpoint such as tcp:10000",
+            Role::Port => "a number from 0, for a free port, to 65535",
+            Role::Interface => "an address, a name or * for every interface",
         }
     }
 }

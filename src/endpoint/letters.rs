@@ -77,6 +77,20 @@ impl Letter {
 }
 
 impl Text {
+    /// All of `input`, in which a backslash has no meaning.
+    pub(super) fn plain_letters(input: &str) -> Text {
+        let letter = |(letter, column)| Letter {
+            letter,
+            column,
+            literal: false,
+        };
+        let letters: Vec<Letter> = input.chars().zip(1..).map(letter).collect();
+        Text {
+            end_column: letters.len() + 1,
+            letters,
+        }
+    }
+
     pub(super) fn column(&self) -> usize {
         self.letters
             .first()

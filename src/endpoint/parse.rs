@@ -75,6 +75,23 @@ pub fn parse_connect(input: &str) -> Result<ConnectEndpoint, ParseEndpointError>
     }
 }
 
+/// Reads only the port of an endpoint to listen on; 0 is a free one.
+pub fn parse_listen_port(input: &str) -> Result<u16, ParseEndpointError> {
+    let error = |mistake: Mistake| mistake.into_error(Role::Port, input);
+    check_letters(input).map_err(error)?;
+    parse_port(&Text::plain_letters(input)).map_err(error)
+}
+
+/// Reads only the interface of an endpoint to listen on; an IPv6 address needs no brackets here.
+pub fn parse_listen_interface(input: &str) -> Result<Interface, ParseEndpointError> {
+    if let Ok(ip) = input.parse() {
+        return Ok(Interface::Host(Host::Ip(ip)));
+    }
+    let error = |mistake: Mistake| mistake.into_error(Role::Interface, input);
+    check_letters(input).map_err(error)?;
+    parse_interface(Text::plain_letters(input)).map_err(error)
+}
+
 /// What the letters add up to before any of them is understood.
 enum Shape {
     /// `PORT` and `HOST:PORT`.
@@ -83,7 +100,8 @@ enum Shape {
     Tcp(Vec<Argument>),
 }
 
-fn shape(input: &str) -> Result<Shape, Mistake> {
+/// Refuses what no part of any endpoint can hold.
+fn check_letters(input: &str) -> Result<(), Mistake> {
     if input.is_empty() {
         return Err(Mistake::nowhere("empty"));
     }
@@ -101,6 +119,11 @@ fn shape(input: &str) -> Result<Shape, Mistake> {
             return Err(mistake.say("write such names the way DNS has them, beginning with xn--"));
         }
     }
+    Ok(())
+}
+
+fn shape(input: &str) -> Result<Shape, Mistake> {
+    check_letters(input)?;
     let scheme = input
         .split_once(':')
         .map(|(scheme, _)| scheme.to_ascii_lowercase());
@@ -116,19 +139,7 @@ fn shape(input: &str) -> Result<Shape, Mistake> {
 
 /// `PORT`, `:PORT`, `HOST:PORT`, `[v6]:PORT`.
 fn short(input: &str) -> Result<Shape, Mistake> {
-    let letters: Vec<Letter> = input
-        .chars()
-        .zip(1..)
-        .map(|(letter, column)| Letter {
-            letter,
-            column,
-            literal: false,
-        })
-        .collect();
-    let whole = Text {
-        end_column: letters.len() + 1,
-        letters,
-    };
+    let whole = Text::plain_letters(input);
     if whole.letters[0].is('[') {
         let bracket = whole
             .position(']')

@@ -237,6 +237,24 @@ fn every_mistake_has_its_words_and_its_column() {
 }
 
 #[test]
+fn ports_and_interfaces_are_read_alone() {
+    assert_eq!(parse_listen_port("0"), Ok(0));
+    assert_eq!(
+        parse_listen_port("localhost:80").unwrap_err().to_string(),
+        "invalid port \"localhost:80\": not a digit at column 1; expected a number from 0, for a free port, to 65535"
+    );
+    assert_eq!(
+        parse_listen_interface("::1"),
+        Ok(Interface::Host(ip("::1")))
+    );
+    assert_eq!(parse_listen_interface("*"), Ok(Interface::Every));
+    assert_eq!(
+        parse_listen_interface("1.2").unwrap_err().to_string(),
+        "invalid interface \"1.2\": not an IPv4 address at column 1; expected an address, a name or * for every interface"
+    );
+}
+
+#[test]
 fn a_huge_endpoint_is_refused_without_repeating_it() {
     let message = parse_connect(&"1".repeat(1 << 20)).unwrap_err().to_string();
     assert!(message.contains("longer than 1024 bytes"), "{message}");
