@@ -6,7 +6,7 @@
 //! - [`escape`]: a poem cannot take over the terminal.
 //! - [`progress`]: bars, the status line, the tutorial's lines, or nothing.
 //! - [`json`]: one line per event for programs.
-//! - [`message`]: what goes to standard error at the end.
+//! - [`message`]: the sentences at the beginning and at the end.
 
 pub mod escape;
 pub mod json;

@@ -1,8 +1,14 @@
-//! What `get` says on standard error when it is over: who failed and why, and how much arrived.
+//! Sentences: what `get` says when it is over, and what `serve` says when it begins or cannot.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::escape::escape_name;
+use crate::endpoint::PoemSource;
+
+/// Ports below this one belong to the administrator.
+const PRIVILEGED_PORTS_END: u16 = 1024;
 
 /// A poem that did not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +69,35 @@ pub fn summary_line(got: usize, asked: usize, bytes: u64, elapsed: Duration) -> 
     )
 }
 
+/// The tutorial's first line of a server, on standard output: `Serving poetry/ecstasy.txt on port 10000.`
+pub fn serving_line(source: &PoemSource, port: u16) -> String {
+    let source = match source {
+        PoemSource::Stdin => "standard input".to_owned(),
+        PoemSource::File(path) => escape_name(&path.to_string_lossy()),
+    };
+    format!("Serving {source} on port {port}.")
+}
+
+/// Why a server cannot listen, and what to try; `main` puts the name of the program before it.
+pub fn cannot_listen(listen_addr: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("cannot listen on {listen_addr}: address in use; try --port 0")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!(
+                "cannot listen on {listen_addr}: this machine has no such address; try localhost or *"
+            )
+        }
+        io::ErrorKind::PermissionDenied if listen_addr.port() < PRIVILEGED_PORTS_END => format!(
+            "cannot listen on {listen_addr}: port {} needs privileges; try a port from {PRIVILEGED_PORTS_END}, \
+             or with systemd AmbientCapabilities=CAP_NET_BIND_SERVICE",
+            listen_addr.port()
+        ),
+        _ => format!("cannot listen on {listen_addr}: {error}"),
+    }
+}
+
 /// A span of time for people: tenths of a second up to ten minutes, then `12m05s` and `3h00m`.
 pub fn elapsed_text(elapsed: Duration) -> String {
     let tenths = (elapsed + Duration::from_millis(50)).as_millis() / 100;
@@ -112,6 +147,42 @@ mod tests {
             failure_line(&failure),
             r"byron: a\x1b[m:1: connection reset by the server, 1 attempt in 4.0s, after 400 bytes had been printed [reset]"
         );
+    }
+
+    #[test]
+    fn a_server_says_what_it_serves_or_what_to_try() {
+        assert_eq!(
+            serving_line(&PoemSource::File("poetry/ecstasy.txt".into()), 10000),
+            "Serving poetry/ecstasy.txt on port 10000."
+        );
+        for (address, kind, message) in [
+            (
+                "127.0.0.1:10000",
+                io::ErrorKind::AddrInUse,
+                "cannot listen on 127.0.0.1:10000: address in use; try --port 0",
+            ),
+            (
+                "[::1]:80",
+                io::ErrorKind::PermissionDenied,
+                "cannot listen on [::1]:80: port 80 needs privileges; try a port from 1024, or with systemd \
+                 AmbientCapabilities=CAP_NET_BIND_SERVICE",
+            ),
+            (
+                "192.0.2.1:1",
+                io::ErrorKind::PermissionDenied,
+                "cannot listen on 192.0.2.1:1: port 1 needs privileges; try a port from 1024, or with systemd AmbientCapabilities=CAP_NET_BIND_SERVICE",
+            ),
+            (
+                "10.0.0.1:9999",
+                io::ErrorKind::AddrNotAvailable,
+                "cannot listen on 10.0.0.1:9999: this machine has no such address; try localhost or *",
+            ),
+        ] {
+            assert_eq!(
+                cannot_listen(address.parse().unwrap(), &kind.into()),
+                message
+            );
+        }
     }
 
     #[test]

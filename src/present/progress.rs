@@ -278,7 +278,8 @@ impl Bars {
 
 /// The line of [`status_text`] on a terminal that shows the poems too: only between their lines, never inside one.
 ///
-/// It is written to standard error as the text that these functions return.
+/// The text that these functions return goes to standard error as it is; a writer that strips colours would strip the codes
+/// that take the line away.
 #[derive(Clone, Debug, Default)]
 pub struct StatusLine {
     shown: bool,
