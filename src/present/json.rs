@@ -28,11 +28,11 @@ pub const VERSION: u8 = 1;
 pub enum Event<'a> {
     /// A task begins. Only with `--json=events`, like the next four.
     Start { task: usize, target: &'a str },
-    /// A connection stands; `addr` is the address that answered.
+    /// A connection stands; `peer_addr` is the address that answered.
     Connected {
         task: usize,
         target: &'a str,
-        addr: &'a str,
+        peer_addr: &'a str,
         attempt: u32,
     },
     /// `bytes` more of the poem, `total` in all.
