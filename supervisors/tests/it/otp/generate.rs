@@ -3,6 +3,8 @@
 //! The generator knows which ids exist, so that most operations hit something, and mostly avoids what `valid`
 //! refuses; what it does not avoid is drawn again.
 
+mod outcomes;
+
 use fastrand::Rng;
 
 use super::{
@@ -16,6 +18,8 @@ use super::{
 const DEPTH_MAX: u32 = 3;
 const CHILDREN_MAX: usize = 4;
 const OPS_MAX: usize = 14;
+/// Sleeps cost real time on OTP's side.
+const SLEEPS_MAX: usize = 3;
 /// Draws per seed; nearly always the first one is valid.
 const DRAWS_MAX: u64 = 1_000;
 
@@ -88,8 +92,11 @@ impl Generator {
         let count = self.rng.usize(2..=OPS_MAX);
         let mut ops = self.seeding_ops();
         self.early = self.workers.len();
+        let sleep = Op::Direct(Direct::Sleep { ms: SLEEP_MS });
         for _ in 0..count {
-            ops.push(self.op());
+            let slept = ops.iter().filter(|op| **op == sleep).count();
+            let sleepy = self.features.sleep && slept < SLEEPS_MAX && self.one_in(5);
+            ops.push(if sleepy { sleep.clone() } else { self.op() });
         }
         let profile = [
             (self.features.call, "call"),
@@ -174,11 +181,13 @@ impl Generator {
                 children.push(copy);
             }
         }
-        let short = self.features.sleep && !self.one_in(3);
+        let short = self.features.sleep && !self.one_in(5);
         Supervisor {
             id,
             strategy,
-            intensity: if lasting {
+            intensity: if short {
+                self.pick(&[1, 1, 2, 2, 3])
+            } else if lasting {
                 self.pick(&[3, 5, 8, 12])
             } else {
                 self.pick(&[0, 1, 1, 2, 2, 3, 4])
@@ -272,144 +281,6 @@ impl Generator {
         allowed && !self.one_in(3)
     }
 
-    // Outcomes.
-
-    /// Mostly fine at first, so that most trees start; later anything.
-    fn init(&mut self, of: usize, id: &str) -> Vec<Outcome> {
-        let first = match self.rng.u32(0..80) {
-            0 => Out::Error,
-            1..5 => Out::Ignore,
-            _ => Out::Ok,
-        };
-        let mut init = vec![self.outcome(of, id, first)];
-        for _ in 0..self.rng.usize(0..=3) {
-            let out = self.pick(&[
-                Out::Ok,
-                Out::Ok,
-                Out::Ok,
-                Out::Error,
-                Out::Error,
-                Out::Ignore,
-            ]);
-            init.push(self.outcome(of, id, out));
-        }
-        // For ever ignored or failing is the exception.
-        if !self.one_in(4) {
-            init.push(Outcome::Plain(Out::Ok));
-        }
-        init
-    }
-
-    fn instance_init(&mut self, of: usize, id: &str) -> Vec<Outcome> {
-        let first = self.pick(&[
-            Out::Ok,
-            Out::Ok,
-            Out::Ok,
-            Out::Ok,
-            Out::Ok,
-            Out::Ok,
-            Out::Error,
-            Out::Ignore,
-        ]);
-        let mut init = vec![self.outcome(of, id, first)];
-        for _ in 0..self.rng.usize(0..=3) {
-            let out = self.pick(&[Out::Ok, Out::Ok, Out::Error]);
-            init.push(self.outcome(of, id, out));
-        }
-        init
-    }
-
-    fn outcome(&mut self, of: usize, id: &str, out: Out) -> Outcome {
-        let known = &self.known[of];
-        let called = self.features.call && !known.killable;
-        let acts = known.id == "root" || known.simple;
-        let adds = known.id == "root" && !known.simple;
-        if !called || !self.one_in(4) {
-            return Outcome::Plain(out);
-        }
-        if adds && self.one_in(6) {
-            return self.adding(of, out);
-        }
-        let other = self.some_id(of);
-        let target = if self.one_in(2) { id.to_owned() } else { other };
-        let call = match self.rng.u32(0..if acts { 8 } else { 5 }) {
-            0 | 1 => Call::WhichChildren,
-            2 => Call::CountChildren,
-            3 => Call::GetChildspec { id: target },
-            4 => Call::DeleteChild { id: target },
-            5 | 6 => Call::TerminateChild { id: target },
-            _ => Call::RestartChild { id: target },
-        };
-        Outcome::Call { out, call }
-    }
-
-    /// A start that queues a start: of a plain worker below the root.
-    fn adding(&mut self, of: usize, out: Out) -> Outcome {
-        let id = self.new_id("w");
-        self.known[of].ids.push(id.clone());
-        self.workers.push(id.clone());
-        let restart = self.restart();
-        let worker = Worker {
-            id,
-            restart,
-            shutdown: Shutdown::Infinity,
-            significant: false,
-            trap_exit: !self.one_in(4),
-            stubborn: false,
-            init: vec![Outcome::Plain(self.pick(&[
-                Out::Ok,
-                Out::Ok,
-                Out::Error,
-                Out::Ignore,
-            ]))],
-            on_stop_kill: None,
-        };
-        let call = Call::StartChild {
-            new: New::Child(Box::new(Child::Worker(worker))),
-        };
-        Outcome::Call { out, call }
-    }
-
-    /// Lets workers directly below the root kill each other while they start, and siblings anywhere while
-    /// they stop.
-    fn kills(&mut self, supervisor: &mut Supervisor) {
-        if !self.features.kill {
-            return;
-        }
-        let siblings: Vec<String> = supervisor
-            .children
-            .iter()
-            .filter(|child| matches!(child, Child::Worker(_)))
-            .map(|child| child.id().to_owned())
-            .collect();
-        if supervisor.strategy == Strategy::SimpleOneForOne {
-            return;
-        }
-        let at_root = supervisor.id == "root";
-        for child in &mut supervisor.children {
-            match child {
-                Child::Supervisor(nested) => self.kills(&mut nested.supervisor),
-                Child::Worker(worker) => {
-                    let victim = siblings[self.rng.usize(0..siblings.len())].clone();
-                    if victim == worker.id {
-                        continue;
-                    }
-                    if self.one_in(3) {
-                        worker.on_stop_kill = Some(victim.clone());
-                    }
-                    for outcome in &mut worker.init {
-                        if at_root && self.one_in(4) {
-                            *outcome = Outcome::Kill {
-                                out: outcome.out(),
-                                kill: victim.clone(),
-                            };
-                        }
-                    }
-                }
-            }
-        }
-    }
-
     // Operations.
 
     /// Dynamic supervisors without instances show nothing: most get some first.
@@ -431,7 +302,6 @@ impl Generator {
         let call = match self.rng.u32(0..100) {
             0..54 => return self.exit(),
             54 => return Op::Direct(Direct::StopRoot),
-            55..59 if self.features.sleep => return Op::Direct(Direct::Sleep { ms: SLEEP_MS }),
             55..69 if self.known[of].simple => return self.start_instance(of),
             55..69 => self.start_child(of),
             69..78 => Call::TerminateChild { id },
@@ -464,6 +334,12 @@ impl Generator {
         // The first workers are those of the tree and instances: most of them run.
         let all = self.early == 0 || self.one_in(3);
         let among = if all { self.workers.len() } else { self.early };
+        // What ends a second time after a sleep shows whether the first one is forgotten.
+        let among = if self.features.sleep {
+            among.min(3)
+        } else {
+            among
+        };
         let id = match among {
             0 => "nobody".to_owned(),
             count => self.workers[self.rng.usize(0..count)].clone(),

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
     path::{Path, PathBuf},
-    process::{self, Command},
+    process::{self, Command, Output},
     sync::OnceLock,
 };
 
@@ -54,12 +54,15 @@ fn oracle() -> Command {
     command
         .args(["-noinput", "-pa"])
         .arg(directory)
-        .args(["-run", "oracle", "main"]);
+        .args(["-run", "oracle", "main"])
+        // What it prints about its own failure is enough.
+        .env("ERL_CRASH_DUMP_BYTES", "0");
     command
 }
 
 /// Compiles the oracle once per version of its source.
 fn compile_oracle() -> PathBuf {
+    run_erlang(Command::new("erl").arg("-version"));
     let mut hasher = DefaultHasher::new();
     ORACLE.hash(&mut hasher);
     let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -71,17 +74,7 @@ fn compile_oracle() -> PathBuf {
     fs::create_dir_all(&fresh).expect("cargo's directory for tests can be written");
     let source = fresh.join("oracle.erl");
     fs::write(&source, ORACLE).expect("cargo's directory for tests can be written");
-    let output = match Command::new("erlc")
-        .arg("-o")
-        .arg(&fresh)
-        .arg(&source)
-        .output()
-    {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => {
-            panic!("Erlang is missing: install Debian's package `erlang-base` (erl and erlc)")
-        }
-        output => output.expect("erlc can be run"),
-    };
+    let output = run_erlang(Command::new("erlc").arg("-o").arg(&fresh).arg(&source));
     assert!(
         output.status.success(),
         "erlc: {}{}",
@@ -93,6 +86,15 @@ fn compile_oracle() -> PathBuf {
         return fresh;
     }
     compiled
+}
+
+fn run_erlang(command: &mut Command) -> Output {
+    match command.output() {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            panic!("Erlang is missing: install Debian's package `erlang-base` (erl and erlc)")
+        }
+        output => output.unwrap_or_else(|err| panic!("cannot run {command:?}: {err}")),
+    }
 }
 
 /// Built with the profile of this test and found beside it. `cargo test` has built it already; a single test target

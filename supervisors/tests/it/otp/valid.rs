@@ -3,11 +3,13 @@
 //! The generator must not produce and the shrinker must not arrive at anything else: a difference there would
 //! show nothing. Each rule says why.
 
+mod facts;
+
 use std::{collections::HashMap, fmt};
 
+use self::facts::Facts;
 use super::scenario::{
-    Call, Child, Direct, Nested, New, Op, Out, Outcome, Reason, Scenario, Shutdown, Strategy,
-    Supervisor, Worker,
+    Call, Child, Direct, New, Op, Out, Outcome, Reason, Scenario, Shutdown, Strategy, Worker,
 };
 
 /// Long enough never to expire for a worker that stops, or for a supervisor.
@@ -47,147 +49,7 @@ fn check(holds: bool, why: impl FnOnce() -> String) -> Result<(), Why> {
     if holds { Ok(()) } else { Err(Why(why())) }
 }
 
-/// A scenario, flattened: everything that may ever be placed below some supervisor.
-#[derive(Default)]
-struct Facts<'a> {
-    root: &'a str,
-    supervisors: Vec<&'a Supervisor>,
-    /// With the id of the supervisor; templates too.
-    children: Vec<(&'a str, &'a Child)>,
-    instances: Vec<Instance<'a>>,
-    /// The caller, and what it puts into the queue of which supervisor.
-    calls: Vec<QueuedCall<'a>>,
-    ops: &'a [Op],
-}
-
-struct Instance<'a> {
-    sup: &'a str,
-    id: &'a str,
-    init: &'a [Outcome],
-}
-
-struct QueuedCall<'a> {
-    sup: &'a str,
-    caller: &'a str,
-    out: Out,
-    call: &'a Call,
-    by_instance: bool,
-    /// The last outcome of the list: every later attempt does the same.
-    repeated: bool,
-}
-
-impl<'a> Facts<'a> {
-    fn of(scenario: &'a Scenario) -> Self {
-        let mut facts = Self {
-            root: &scenario.tree.id,
-            ops: &scenario.ops,
-            ..Self::default()
-        };
-        facts.add_supervisor(&scenario.tree);
-        for op in &scenario.ops {
-            if let Op::Api { sup, call } = op {
-                facts.add_call(sup, call);
-            }
-        }
-        facts
-    }
-
-    fn add_supervisor(&mut self, supervisor: &'a Supervisor) {
-        self.supervisors.push(supervisor);
-        for child in &supervisor.children {
-            self.add_child(&supervisor.id, child);
-        }
-    }
-
-    fn add_child(&mut self, sup: &'a str, child: &'a Child) {
-        self.children.push((sup, child));
-        match child {
-            Child::Worker(worker) => self.add_outcomes(sup, &worker.id, &worker.init, false),
-            Child::Supervisor(nested) => self.add_supervisor(&nested.supervisor),
-        }
-    }
-
-    fn add_call(&mut self, sup: &'a str, call: &'a Call) {
-        match call {
-            Call::StartChild {
-                new: New::Child(child),
-            } => self.add_child(sup, child),
-            Call::StartChild {
-                new: New::Args { id, init },
-            } => {
-                self.instances.push(Instance { sup, id, init });
-                self.add_outcomes(sup, id, init, true);
-            }
-            _ => {}
-        }
-    }
-
-    fn add_outcomes(
-        &mut self,
-        sup: &'a str,
-        caller: &'a str,
-        init: &'a [Outcome],
-        by_instance: bool,
-    ) {
-        for (index, outcome) in init.iter().enumerate() {
-            if let Outcome::Call { out, call } = outcome {
-                self.calls.push(QueuedCall {
-                    sup,
-                    caller,
-                    out: *out,
-                    call,
-                    by_instance,
-                    repeated: index + 1 == init.len(),
-                });
-                self.add_call(sup, call);
-            }
-        }
-    }
-
-    fn workers(&self) -> impl Iterator<Item = (&'a str, &'a Worker)> {
-        self.children.iter().filter_map(|(sup, child)| match child {
-            Child::Worker(worker) => Some((*sup, worker)),
-            Child::Supervisor(_) => None,
-        })
-    }
-
-    fn nested(&self) -> impl Iterator<Item = (&'a str, &'a Nested)> {
-        self.children.iter().filter_map(|(sup, child)| match child {
-            Child::Worker(_) => None,
-            Child::Supervisor(nested) => Some((*sup, nested)),
-        })
-    }
-
-    fn strategy(&self, sup: &str) -> Option<Strategy> {
-        let supervisor = self
-            .supervisors
-            .iter()
-            .find(|supervisor| supervisor.id == sup)?;
-        Some(supervisor.strategy)
-    }
-
-    fn is_simple(&self, sup: &str) -> bool {
-        self.strategy(sup) == Some(Strategy::SimpleOneForOne)
-    }
-
-    fn is_supervisor(&self, id: &str) -> bool {
-        self.strategy(id).is_some()
-    }
-
-    /// Calls on `sup`, by an operation or from a queue.
-    fn calls_on(&self, sup: &'a str) -> impl Iterator<Item = &'a Call> {
-        let queued = self
-            .calls
-            .iter()
-            .filter(move |queued| queued.sup == sup)
-            .map(|queued| queued.call);
-        let direct = self.ops.iter().filter_map(move |op| match op {
-            Op::Api { sup: on, call } if on == sup => Some(call),
-            _ => None,
-        });
-        queued.chain(direct)
-    }
-
+impl Facts<'_> {
     /// An id belongs to one supervisor id, and is always the same kind of thing.
     fn ids(&self) -> Result<(), Why> {
         let mut owners: HashMap<&str, (&str, bool)> = HashMap::new();
