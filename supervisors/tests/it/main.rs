@@ -2,6 +2,9 @@
 
 mod otp;
 
+mod auto_shutdown;
+mod intensity;
 mod restart;
+mod shutdown;
 mod strategies;
 mod sup_support;
