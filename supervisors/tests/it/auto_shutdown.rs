@@ -5,9 +5,7 @@ use byron_supervisors::{
     TerminateChild,
 };
 
-use crate::sup_support::{
-    Ask, Deed, Log, SECOND, Start, flags, part, pass, paused, settle, start,
-};
+use crate::sup_support::{Ask, Deed, Log, SECOND, Start, flags, part, pass, paused, settle, start};
 
 async fn tree(
     auto_shutdown: AutoShutdown,
@@ -193,7 +191,10 @@ fn a_significant_child_that_is_given_up_ends_its_supervisor() {
             ..Backoff::new(SECOND, SECOND)
         };
         let a = part("a", &log).starts([Start::Ready, Start::PanicInInit]);
-        let spec = a.restart(Restart::Transient).significant(true).backoff(backoff);
+        let spec = a
+            .restart(Restart::Transient)
+            .significant(true)
+            .backoff(backoff);
         let sup = start(flags, vec![spec]).await;
         sup.end("a", Deed::Panic).await;
         pass(SECOND * 2).await;

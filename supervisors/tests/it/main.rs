@@ -3,7 +3,9 @@
 mod otp;
 
 mod auto_shutdown;
+mod calls;
 mod intensity;
+mod reports;
 mod restart;
 mod shutdown;
 mod strategies;

@@ -137,7 +137,11 @@ fn an_ignored_child_keeps_its_spec_unless_temporary() {
         );
         let sup = start(
             flags(1),
-            vec![a.spec(), b.restart(Restart::Temporary), part("c", &log).spec()],
+            vec![
+                a.spec(),
+                b.restart(Restart::Temporary),
+                part("c", &log).spec(),
+            ],
         )
         .await;
         assert_eq!(sup.picture().await, "a stopped, c running");
@@ -180,10 +184,8 @@ fn a_child_that_dies_before_it_has_started_was_a_failed_start() {
 #[test]
 fn a_child_that_is_killed_while_it_starts_was_a_failed_start() {
     paused(async {
-        let child = part("a", &Log::default()).starts([
-            Start::Ready,
-            Start::Slow(std::time::Duration::from_secs(9)),
-        ]);
+        let child = part("a", &Log::default())
+            .starts([Start::Ready, Start::Slow(std::time::Duration::from_secs(9))]);
         let sup = start(flags(2), vec![child.spec()]).await;
         sup.end("a", Deed::Panic).await;
         assert_eq!(sup.picture().await, "a starting");
@@ -215,7 +217,9 @@ fn restarts_and_incarnations_are_counted() {
             flags(9),
             vec![
                 part("a", &log).spec(),
-                part("b", &log).starts([Start::Ready, Start::Fail(ExitReason::error("no"))]).spec(),
+                part("b", &log)
+                    .starts([Start::Ready, Start::Fail(ExitReason::error("no"))])
+                    .spec(),
             ],
         )
         .await

@@ -141,10 +141,7 @@ fn a_root_is_shut_down_from_outside() {
     paused(async {
         let log = Log::default();
         let sup = start(flags(0), vec![part("a", &log).spec()]).await;
-        assert_eq!(
-            shutdown(sup.pid(), SECOND).await,
-            ExitReason::SHUTDOWN
-        );
+        assert_eq!(shutdown(sup.pid(), SECOND).await, ExitReason::SHUTDOWN);
         assert_eq!(log.take(), ["start a", "stop a: shutdown"]);
     });
 }
@@ -325,11 +322,7 @@ impl Actor for Linked {
 fn what_a_child_had_linked_ends_with_it() {
     paused(async {
         let name = unique("linked");
-        let sup = start(
-            flags(1),
-            vec![ChildSpec::new("careless", |_| Careless)],
-        )
-        .await;
+        let sup = start(flags(1), vec![ChildSpec::new("careless", |_| Careless)]).await;
         let careless = ActorRef::<Careless>::of(sup.pid_of("careless").await).expect("it is one");
         careless.do_send(Adopt(name.clone()));
         settle().await;

@@ -1,8 +1,8 @@
 //! Whom a failure takes along, and in which order.
 
 use byron_supervisors::{
-    ChildSpec, ExitReason, FailedToStartChild, InvalidSpec, Restart, RestartChild,
-    StartChild, Strategy, SupFlags, Supervisor, TerminateChild, WhichChildren,
+    ChildSpec, ExitReason, FailedToStartChild, InvalidSpec, Restart, RestartChild, StartChild,
+    Strategy, SupFlags, Supervisor, TerminateChild, WhichChildren,
 };
 
 use crate::sup_support::{
@@ -144,12 +144,7 @@ fn a_group_restart_forgets_temporary_siblings() {
             sup.end("a", Deed::Panic).await;
             assert_eq!(
                 log.take(),
-                [
-                    "stop c: shutdown",
-                    "stop b: shutdown",
-                    "start a",
-                    "start c"
-                ]
+                ["stop c: shutdown", "stop b: shutdown", "start a", "start c"]
             );
             assert_eq!(sup.picture().await, "a running, c running");
         });
@@ -320,7 +315,11 @@ fn requests_come_before_the_next_attempt() {
         let stopped = sup.send(TerminateChild("a".into()));
         byron_supervisors::kill(starting);
         let seen = seen.await.expect("it lives");
-        let state = &seen.iter().find(|child| &*child.id == "a").expect("a").state;
+        let state = &seen
+            .iter()
+            .find(|child| &*child.id == "a")
+            .expect("a")
+            .state;
         assert_eq!(state.name(), "RESTARTING");
         assert_eq!(stopped.await, Ok(Ok(())));
         done(&sup).await;
@@ -339,7 +338,9 @@ fn a_second_failure_during_a_group_restart_is_not_lost() {
             vec![
                 part("a", &log).spec(),
                 part("b", &log).stops(Stop::Panic).spec(),
-                part("c", &log).stops(Stop::Slow(SECOND, ExitReason::SHUTDOWN)).spec(),
+                part("c", &log)
+                    .stops(Stop::Slow(SECOND, ExitReason::SHUTDOWN))
+                    .spec(),
             ],
         )
         .await;
@@ -376,7 +377,10 @@ fn a_group_restart_below_leaves_what_is_beside_it() {
             vec![
                 part("beside", &log).spec(),
                 ChildSpec::supervisor("below", with(Strategy::OneForAll, 1), move || {
-                    vec![part("a", &below).named("strategies-a").spec(), part("b", &below).spec()]
+                    vec![
+                        part("a", &below).named("strategies-a").spec(),
+                        part("b", &below).spec(),
+                    ]
                 }),
             ],
         )

@@ -145,7 +145,10 @@ impl Part {
 
     /// All its starts fail.
     pub(crate) fn never_starts(self) -> Self {
-        self.starts(std::iter::repeat_n(Start::Fail(ExitReason::error("no")), 1000))
+        self.starts(std::iter::repeat_n(
+            Start::Fail(ExitReason::error("no")),
+            1000,
+        ))
     }
 
     pub(crate) fn stops(mut self, stop: Stop) -> Self {
@@ -387,12 +390,7 @@ pub(crate) async fn ends(pid: Pid) -> ExitReason {
 /// Where the event log is now.
 pub(crate) fn now() -> u64 {
     events_since(u64::MAX - 1).events.last().map_or_else(
-        || {
-            events_since(0)
-                .events
-                .last()
-                .map_or(0, |event| event.seq)
-        },
+        || events_since(0).events.last().map_or(0, |event| event.seq),
         |event| event.seq,
     )
 }
