@@ -27,8 +27,8 @@ pub(crate) struct Child {
     pub(crate) failures: u32,
     pub(crate) started_at: Option<Instant>,
     pub(crate) last_exit: Option<LastExit>,
-    /// Siblings that were stopped with it and wait for its backoff.
-    pub(crate) taken_along: Vec<Key>,
+    /// The failed sibling that it was stopped with, and whose backoff it waits for.
+    pub(crate) waits_for: Option<Key>,
 }
 
 impl Child {
@@ -41,7 +41,7 @@ impl Child {
             failures: 0,
             started_at: None,
             last_exit: None,
-            taken_along: Vec::new(),
+            waits_for: None,
         }
     }
 
@@ -160,6 +160,24 @@ impl Children {
             .iter()
             .filter_map(|(key, child)| child.state.until().map(|until| (until, *key)))
             .min()
+    }
+
+    /// From here on these wait for the backoff of `key`, and for nobody else's.
+    pub(crate) fn wait_for(&mut self, waiting: impl IntoIterator<Item = Key>, key: Key) {
+        for waiting in waiting {
+            if let Some(child) = self.by_key.get_mut(&waiting) {
+                child.waits_for = Some(key);
+            }
+        }
+    }
+
+    /// Those that wait for the backoff of `key`, in start order.
+    pub(crate) fn waiting_for(&self, key: Key) -> Vec<Key> {
+        let waiting = self.by_key.iter();
+        waiting
+            .filter(|(_, child)| child.waits_for == Some(key))
+            .map(|(key, _)| *key)
+            .collect()
     }
 
     /// Whether the supervisor ends because this child has (`do_auto_shutdown`).

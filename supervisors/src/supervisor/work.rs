@@ -321,7 +321,7 @@ impl Work {
             return self.attempt(key).await;
         };
         if backoff.max_failures.is_some_and(|max| failures > max) {
-            return self.give_up_on(key, failures);
+            return self.give_up_on(key, failures).await;
         }
         let delay = backoff.delay(failures, chance());
         self.tell(
@@ -339,6 +339,15 @@ impl Work {
             .collect();
         let stopped = self.terminate_some(&siblings).await;
         let mut children = self.children.lock();
+        // Those that waited for a sibling wait for this one now: it brings all of them back.
+        let waiting = siblings
+            .into_iter()
+            .filter(|sibling| {
+                let sibling = children.get(*sibling);
+                sibling.is_some_and(|sibling| sibling.waits_for.is_some())
+            })
+            .collect::<Vec<_>>();
+        children.wait_for(waiting.into_iter().chain(stopped), key);
         let was = match children.get(key).map(|child| &child.state) {
             Some(ChildState::Restarting { was, .. }) => *was,
             _ => return Flow::GoOn,
@@ -350,14 +359,11 @@ impl Work {
                 until: Some(Instant::now() + delay),
             },
         );
-        if let Some(child) = children.get_mut(key) {
-            child.taken_along.extend(stopped);
-        }
         Flow::GoOn
     }
 
     /// Its backoff allows no more attempts: the child stays stopped, as if its restart were temporary.
-    fn give_up_on(&self, key: Key, failures: u32) -> Flow {
+    async fn give_up_on(&self, key: Key, failures: u32) -> Flow {
         let cause = self
             .children
             .lock()
@@ -370,14 +376,32 @@ impl Work {
             cause,
             Some(format!("on it after {failures} failures")),
         );
-        let mut children = self.children.lock();
-        children.set_state(key, ChildState::Stopped);
-        let significant = children
-            .get(key)
-            .is_some_and(|child| child.spec.significant);
-        if children.ends_with(significant) {
+        let is_end = {
+            let mut children = self.children.lock();
+            children.set_state(key, ChildState::Stopped);
+            let significant = children
+                .get(key)
+                .is_some_and(|child| child.spec.significant);
+            children.ends_with(significant)
+        };
+        if is_end {
             self.cause.set(event);
             return Flow::End(ExitReason::SHUTDOWN);
+        }
+        self.release(key, event).await
+    }
+
+    /// Starts those that were stopped with a child and wait for its backoff, now that it ends without a restart.
+    async fn release(&self, key: Key, cause: u64) -> Flow {
+        let waiting = self.children.lock().waiting_for(key);
+        for (number, sibling) in waiting.iter().copied().enumerate() {
+            if let Err(reason) = self.start(sibling, cause).await {
+                if self.is_stopping() {
+                    break;
+                }
+                self.report(ReportContext::StartError, sibling, &reason);
+                return self.failed_again(sibling, &waiting[number + 1..]).await;
+            }
         }
         Flow::GoOn
     }
@@ -401,14 +425,17 @@ impl Work {
             let mut children = self.children.lock();
             let is_admitted = children.intensity.admit(Instant::now());
             let cause = children.get(key).map_or(0, |child| child.last_event());
-            if let Some(child) = children.get_mut(key) {
-                child.taken_along.clear();
-            }
             if children.flags.strategy != Strategy::OneForOne {
                 // Its turn comes in the start order, like that of the others.
                 children.set_state(key, ChildState::Stopped);
             }
-            (is_admitted, cause, children.affected(key))
+            let affected = children.affected(key);
+            for key in &affected {
+                if let Some(child) = children.get_mut(*key) {
+                    child.waits_for = None;
+                }
+            }
+            (is_admitted, cause, affected)
         };
         if !is_admitted {
             return self.give_up(key, cause);
@@ -420,7 +447,7 @@ impl Work {
             .filter(|sibling| *sibling != key)
             .collect();
         self.terminate_some(&siblings).await;
-        for key in affected {
+        for (number, key) in affected.iter().copied().enumerate() {
             let Some(is_restart) = self
                 .children
                 .lock()
@@ -438,15 +465,16 @@ impl Work {
                 Err(_) if self.is_stopping() => return Flow::GoOn,
                 Err(reason) => {
                     self.report(ReportContext::StartError, key, &reason);
-                    return self.failed_again(key).await;
+                    return self.failed_again(key, &affected[number + 1..]).await;
                 }
             }
         }
         Flow::GoOn
     }
 
-    /// A start during a restart failed. What else was asked comes before the next attempt.
-    async fn failed_again(&self, key: Key) -> Flow {
+    /// A start during a restart failed. What else was asked comes before the next attempt; `later` siblings were to be
+    /// started after it.
+    async fn failed_again(&self, key: Key, later: &[Key]) -> Flow {
         let backoff = {
             let mut children = self.children.lock();
             let was = match children.get(key).map(|child| &child.state) {
@@ -455,7 +483,11 @@ impl Work {
                 None => None,
             };
             children.set_state(key, ChildState::Restarting { was, until: None });
-            children.get(key).and_then(|child| child.spec.backoff)
+            let backoff = children.get(key).and_then(|child| child.spec.backoff);
+            if backoff.is_some() {
+                children.wait_for(later.iter().copied(), key);
+            }
+            backoff
         };
         if backoff.is_some() {
             return Box::pin(self.restart(key)).await;
@@ -513,23 +545,11 @@ impl Work {
         let Some(key) = self.children.lock().key_of(id) else {
             return (Err(ChildError::NotFound), Flow::GoOn);
         };
-        // Those that waited with it need not wait any longer.
-        let taken_along = self
-            .children
-            .lock()
-            .get_mut(key)
-            .map(|child| std::mem::take(&mut child.taken_along));
         self.terminate_some(&[key]).await;
-        for sibling in taken_along.unwrap_or_default() {
-            if let Err(reason) = self.start(sibling, 0).await {
-                if self.is_stopping() {
-                    break;
-                }
-                self.report(ReportContext::StartError, sibling, &reason);
-                return (Ok(()), self.failed_again(sibling).await);
-            }
+        if let Some(child) = self.children.lock().get_mut(key) {
+            child.waits_for = None;
         }
-        (Ok(()), Flow::GoOn)
+        (Ok(()), self.release(key, 0).await)
     }
 
     /// The child, if it is stopped.
@@ -546,6 +566,10 @@ impl Work {
 
     async fn restart_child(&self, id: &str) -> Result<Option<Pid>, ChildError> {
         let key = self.stopped_child(id)?;
+        if let Some(child) = self.children.lock().get_mut(key) {
+            // Whoever starts it by hand has seen to what was wrong.
+            child.failures = 0;
+        }
         let outcome = self.start(key, 0).await;
         if outcome.is_err() {
             self.children.lock().set_state(key, ChildState::Stopped);
@@ -571,6 +595,7 @@ impl Work {
                 return Err(ExitReason::NoProc);
             };
             child.incarnation += 1;
+            child.waits_for = None;
             let label = Label {
                 path: path.child(Arc::clone(&child.spec.id)),
                 incarnation: child.incarnation,
@@ -650,6 +675,8 @@ impl Work {
                 .or_else(|| (!pid::is_alive(pid)).then_some(()))
         })
         .await;
+        // It may have come to the end of its init just before.
+        self.take_started(pid);
         Err(failure)
     }
 
@@ -676,21 +703,22 @@ impl Work {
         self.terminate_some(&keys).await;
     }
 
-    /// Stops children, last to first, each waited for. Temporary ones are forgotten; the others are returned, in start
-    /// order.
+    /// Stops children, last to first, each waited for. Temporary ones are forgotten; of the others, those that were not
+    /// stopped already are returned.
     async fn terminate_some(&self, keys: &[Key]) -> Vec<Key> {
         let mut stopped = Vec::new();
         for key in keys.iter().rev().copied() {
             let found = {
                 let children = self.children.lock();
-                children
-                    .get(key)
-                    .map(|child| (child.state.pid(), child.spec.shutdown, child.spec.restart))
+                children.get(key).map(|child| {
+                    let state = child.state.clone();
+                    (state, child.spec.shutdown, child.spec.restart)
+                })
             };
-            let Some((pid, how, restart)) = found else {
+            let Some((state, how, restart)) = found else {
                 continue;
             };
-            if let Some(pid) = pid {
+            if let Some(pid) = state.pid() {
                 self.terminate(key, pid, how, restart).await;
             }
             let mut children = self.children.lock();
@@ -698,10 +726,11 @@ impl Work {
                 children.remove(key);
             } else {
                 children.set_state(key, ChildState::Stopped);
-                stopped.push(key);
+                if state != ChildState::Stopped {
+                    stopped.push(key);
+                }
             }
         }
-        stopped.reverse();
         stopped
     }
 

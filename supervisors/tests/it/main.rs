@@ -3,6 +3,7 @@
 mod otp;
 
 mod auto_shutdown;
+mod beyond;
 mod calls;
 mod intensity;
 mod reports;
