@@ -178,7 +178,7 @@ impl Work {
                         self.report(ReportContext::StartError, key, &reason);
                     }
                     let id = self.children.lock().remove(key).map(|child| child.spec.id);
-                    self.terminate_all().await;
+                    self.terminate_all(self.cause.get()).await;
                     return Err(match (stop, id) {
                         (Some(stop), _) => stop,
                         (None, Some(id)) => ExitReason::shutdown(FailedToStartChild { id, reason }),
@@ -198,8 +198,8 @@ impl Work {
                 Some(op) => self.perform(op).await,
             };
             if let Flow::End(reason) = flow {
-                self.tell(EventKind::Stop, None, Some(&reason), self.cause.get(), None);
-                self.terminate_all().await;
+                let event = self.tell(EventKind::Stop, None, Some(&reason), self.cause.get(), None);
+                self.terminate_all(event).await;
                 return reason;
             }
         }
@@ -324,7 +324,7 @@ impl Work {
             return self.give_up_on(key, failures).await;
         }
         let delay = backoff.delay(failures, chance());
-        self.tell(
+        let event = self.tell(
             EventKind::Backoff,
             Some(key),
             None,
@@ -337,7 +337,7 @@ impl Work {
             .into_iter()
             .filter(|sibling| *sibling != key)
             .collect();
-        let stopped = self.terminate_some(&siblings).await;
+        let stopped = self.terminate_some(&siblings, event).await;
         let mut children = self.children.lock();
         // Those that waited for a sibling wait for this one now: it brings all of them back.
         let waiting = siblings
@@ -446,7 +446,7 @@ impl Work {
             .copied()
             .filter(|sibling| *sibling != key)
             .collect();
-        self.terminate_some(&siblings).await;
+        self.terminate_some(&siblings, event).await;
         for (number, key) in affected.iter().copied().enumerate() {
             let Some(is_restart) = self
                 .children
@@ -545,7 +545,7 @@ impl Work {
         let Some(key) = self.children.lock().key_of(id) else {
             return (Err(ChildError::NotFound), Flow::GoOn);
         };
-        self.terminate_some(&[key]).await;
+        self.terminate_some(&[key], 0).await;
         if let Some(child) = self.children.lock().get_mut(key) {
             child.waits_for = None;
         }
@@ -698,14 +698,14 @@ impl Work {
         }
     }
 
-    async fn terminate_all(&self) {
+    async fn terminate_all(&self, cause: u64) {
         let keys = self.children.lock().keys();
-        self.terminate_some(&keys).await;
+        self.terminate_some(&keys, cause).await;
     }
 
     /// Stops children, last to first, each waited for. Temporary ones are forgotten; of the others, those that were not
     /// stopped already are returned.
-    async fn terminate_some(&self, keys: &[Key]) -> Vec<Key> {
+    async fn terminate_some(&self, keys: &[Key], cause: u64) -> Vec<Key> {
         let mut stopped = Vec::new();
         for key in keys.iter().rev().copied() {
             let found = {
@@ -719,7 +719,8 @@ impl Work {
                 continue;
             };
             if let Some(pid) = state.pid() {
-                self.terminate(key, pid, how, restart).await;
+                let down = self.end_of(key, pid, how, cause).await;
+                self.note_stop(key, &down, how, restart);
             }
             let mut children = self.children.lock();
             if restart == Restart::Temporary {
@@ -734,20 +735,21 @@ impl Work {
         stopped
     }
 
-    /// Stops one process and reports if it did not end as it should have (`do_terminate`, `shutdown/1`).
-    async fn terminate(&self, key: Key, pid: Pid, how: Shutdown, restart: Restart) {
-        let down = match self.take_down(pid) {
-            // It was dead already; how, is what there is to report.
-            Some(down) => down,
-            None => {
-                self.children
-                    .lock()
-                    .set_state(key, ChildState::Stopping(pid));
-                self.ask_to_end(pid, how).await
-            }
-        };
+    /// Stops one process, if it is not dead already; how, is what there is to report.
+    async fn end_of(&self, key: Key, pid: Pid, how: Shutdown, cause: u64) -> Down {
+        if let Some(down) = self.take_down(pid) {
+            return down;
+        }
+        self.children
+            .lock()
+            .set_state(key, ChildState::Stopping(pid));
+        self.ask_to_end(pid, how, cause).await
+    }
+
+    /// Reports a process that did not end as it was asked to (`do_terminate`).
+    fn note_stop(&self, key: Key, down: &Down, how: Shutdown, restart: Restart) {
         if let Some(child) = self.children.lock().get_mut(key) {
-            note_exit(child, &down);
+            note_exit(child, down);
         }
         let is_expected = match how {
             Shutdown::BrutalKill => matches!(down.reason, ExitReason::Killed),
@@ -763,14 +765,15 @@ impl Work {
         }
     }
 
-    async fn ask_to_end(&self, pid: Pid, how: Shutdown) -> Down {
+    /// Signals, and waits as long as its spec says (`shutdown/1`).
+    async fn ask_to_end(&self, pid: Pid, how: Shutdown, cause: u64) -> Down {
         let own = self.process.core().pid();
         if let Some(process) = pid::lookup(pid) {
             match how {
-                Shutdown::BrutalKill => process.core().kill(self.cause.get()),
+                Shutdown::BrutalKill => process.core().kill(cause),
                 _ => process
                     .core()
-                    .signal(Some(own), ExitReason::SHUTDOWN, self.cause.get()),
+                    .signal(Some(own), ExitReason::SHUTDOWN, cause),
             }
         }
         let deadline = match how {
@@ -781,7 +784,7 @@ impl Work {
             return down;
         }
         if let Some(process) = pid::lookup(pid) {
-            process.core().kill(self.cause.get());
+            process.core().kill(cause);
         }
         loop {
             if let Some(down) = self.wait_until(None, || self.take_down(pid)).await {

@@ -5,6 +5,8 @@ mod otp;
 mod auto_shutdown;
 mod beyond;
 mod calls;
+mod dynamic;
+mod events_tree;
 mod intensity;
 mod reports;
 mod restart;
