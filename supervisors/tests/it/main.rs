@@ -7,6 +7,7 @@ mod beyond;
 mod calls;
 mod dynamic;
 mod events_tree;
+mod groups;
 mod intensity;
 mod reports;
 mod restart;
