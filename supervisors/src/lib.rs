@@ -16,6 +16,7 @@ mod intensity;
 mod mailbox;
 mod monitor;
 mod panics;
+mod partition;
 mod path;
 mod pg;
 mod pid;
@@ -45,6 +46,7 @@ pub use event::{
 pub use exit::{Down, During, Exit, ExitError, ExitReason, MonitorRef, Panic};
 pub use monitor::{Exited, exited};
 pub use panics::current_pid;
+pub use partition::{PartitionSupervisor, Partitions};
 pub use path::Path;
 pub use pg::{GroupChange, GroupEvent, GroupMonitor, JoinError, Scope};
 pub use pid::{ParsePidError, Pid, is_alive};

@@ -9,6 +9,7 @@ mod dynamic;
 mod events_tree;
 mod groups;
 mod intensity;
+mod partitions;
 mod reports;
 mod restart;
 mod shutdown;
