@@ -6,6 +6,7 @@ compile_error!(
 );
 
 mod actor_ref;
+mod adopt;
 mod context;
 mod event;
 mod exit;
@@ -23,6 +24,7 @@ mod snapshot;
 mod spawn;
 
 pub use actor_ref::{ActorRef, Request, SendError};
+pub use adopt::{addr_of, adopt, whereis_addr};
 pub use context::{Context, MESSAGES_PER_TURN};
 pub use event::{
     EVENT_BYTES_MAX, EVENTS_MAX, Event, EventKind, Events, events_since, next_events,

@@ -116,15 +116,20 @@ pub(crate) fn insert(process: Arc<dyn Process>) {
     shard(pid).lock().insert(pid, process);
 }
 
-/// Forgets a process; from here on its pid leads nowhere.
+/// Forgets a dead process.
 pub(crate) fn remove(pid: Pid) {
     let process = shard(pid).lock().remove(&pid);
     // Outside the lock: the last handle may run user code (`Drop` of queued messages).
     drop(process);
 }
 
-pub(crate) fn lookup(pid: Pid) -> Option<Arc<dyn Process>> {
+/// The process, dead or alive, until everybody who watches it was told.
+pub(crate) fn find(pid: Pid) -> Option<Arc<dyn Process>> {
     shard(pid).lock().get(&pid).cloned()
+}
+
+pub(crate) fn lookup(pid: Pid) -> Option<Arc<dyn Process>> {
+    find(pid).filter(|process| !process.core().is_dead())
 }
 
 /// Every process alive, in order of birth. For the observer; walks every shard.
@@ -132,6 +137,7 @@ pub(crate) fn all() -> Vec<Arc<dyn Process>> {
     let mut processes: Vec<_> = TABLE
         .iter()
         .flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>())
+        .filter(|process| !process.core().is_dead())
         .collect();
     processes.sort_by_key(|process| process.core().pid());
     processes

@@ -1,0 +1,13 @@
+//! The process layer, tested as its users see it.
+
+mod adopt;
+mod context;
+mod events;
+mod links;
+mod monitors;
+mod names;
+mod panics;
+mod report;
+mod storm;
+mod support;
+mod traps;
