@@ -41,8 +41,8 @@ impl<A: Actor<Context = Context<A>>> Process for Shared<A> {
         &self.core
     }
 
-    fn mailbox_len(&self) -> usize {
-        self.queue.lock().mail.len()
+    fn mailbox_len(&self) -> Option<usize> {
+        Some(self.queue.lock().mail.len())
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -137,7 +137,7 @@ impl<A: Actor<Context = Context<A>>> ActorRef<A> {
 
     /// How many messages wait in the mailbox.
     pub fn mailbox_len(&self) -> usize {
-        self.0.mailbox_len()
+        self.0.queue.lock().mail.len()
     }
 
     /// An actix address, for the code that needs one. Closed if the process is dead.

@@ -24,7 +24,8 @@ use crate::snapshot::Introspect;
 /// The erased side of a process: enough to watch it, signal it and show it.
 pub(crate) trait Process: Send + Sync {
     fn core(&self) -> &Core;
-    fn mailbox_len(&self) -> usize;
+    /// How many messages wait, if that can be known.
+    fn mailbox_len(&self) -> Option<usize>;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 

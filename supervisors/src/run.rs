@@ -41,6 +41,7 @@ pub(crate) struct Run<A: Actor<Context = Context<A>>> {
     starter: Option<Arc<dyn Observer>>,
     start_event: u64,
     has_waker: bool,
+    is_ready: bool,
     stage: Stage<A>,
 }
 
@@ -74,6 +75,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             starter,
             start_event,
             has_waker: false,
+            is_ready: false,
             stage: Stage::Live(Live::new(ctx, actor)),
         }
     }
@@ -89,6 +91,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             starter,
             start_event,
             has_waker: false,
+            is_ready: false,
             stage: Stage::Init(init),
         }
     }
@@ -201,7 +204,6 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
             return Poll::Ready(());
         };
         live.ctx.budget.set(MESSAGES_PER_TURN);
-        let was_started = live.is_started;
         let turn = catch(this.shared.core.pid(), || live.turn(task));
         let end = match turn {
             Ok(Poll::Pending) => None,
@@ -212,12 +214,15 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
             }
         };
         // A `started` that asked to end abnormally, or panicked, was a failed start.
-        let is_good_start = match &end {
-            None => live.ctx.exit.as_ref().is_none_or(ExitReason::is_normal),
-            Some(reason) => live.is_started && reason.is_normal(),
-        };
+        let is_good_start = live.is_started
+            && !live.ctx.is_deferred
+            && end
+                .as_ref()
+                .or(live.ctx.exit.as_ref())
+                .is_none_or(ExitReason::is_normal);
         let cause = live.ctx.cause;
-        if !was_started && is_good_start {
+        if !this.is_ready && is_good_start {
+            this.is_ready = true;
             this.shared
                 .core
                 .tell_life(EventKind::Ready, this.start_event);

@@ -122,7 +122,8 @@ pub struct Spawn {
 
 /// What a supervisor adds to a child's start.
 pub(crate) struct Supervision {
-    pub(crate) parent: Arc<dyn Process>,
+    /// `None` at the root of a tree.
+    pub(crate) parent: Option<Arc<dyn Process>>,
     pub(crate) starter: Arc<dyn Observer>,
     pub(crate) label: Label,
     pub(crate) cause: u64,
@@ -255,13 +256,13 @@ impl<A: Actor<Context = Context<A>>> Launch<A> {
         });
         let (mut label, mut starter, mut cause, mut parent) = (None, None, 0, None);
         if let Some(supervision) = supervision {
-            state.parent = Some(supervision.parent.core().pid());
             (label, starter, cause, parent) = (
                 Some(supervision.label),
                 Some(supervision.starter),
                 supervision.cause,
-                Some(supervision.parent),
+                supervision.parent,
             );
+            state.parent = parent.as_ref().map(|parent| parent.core().pid());
         }
         let core = Core::new(any::type_name::<A>(), label, state);
         let pid = core.pid();
