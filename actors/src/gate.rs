@@ -96,7 +96,11 @@ impl Gate {
     pub(crate) fn new(active_max: usize, unserved: Option<u64>) -> Self {
         Self(Arc::new(Inner {
             state: Mutex::new(State {
-                mode: if unserved == Some(0) { Mode::Closed } else { Mode::Open },
+                mode: if unserved == Some(0) {
+                    Mode::Closed
+                } else {
+                    Mode::Open
+                },
                 active: 0,
                 active_max,
                 unserved,
@@ -272,7 +276,8 @@ mod tests {
         }
 
         fn enter(&self) -> Entry {
-            self.gate.enter(self.id, &Waker::from(Arc::clone(&self.bell)))
+            self.gate
+                .enter(self.id, &Waker::from(Arc::clone(&self.bell)))
         }
 
         fn permit(&self) -> Permit {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 /// The longest poem that is read into memory. Homer's two and Dante's one are 2 MiB together.
-pub const POEM_BYTES_MAX: u64 = 1 << 30;
+pub const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// What a poem is called.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,12 +69,12 @@ impl Poem {
     /// Reads a file; `poetry/ecstasy.txt` is titled `ecstasy`. Blocks while it reads.
     ///
     /// # Errors
-    /// The file cannot be read, or is longer than [`POEM_BYTES_MAX`].
+    /// The file cannot be read, or is longer than [`FILE_BYTES_MAX`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ReadPoemError> {
         let path = path.as_ref();
         let title = path.file_stem().unwrap_or(path.as_os_str());
         let text = File::open(path)
-            .and_then(|file| read_bounded(file, POEM_BYTES_MAX))
+            .and_then(|file| read_bounded(file, FILE_BYTES_MAX))
             .map_err(|source| ReadPoemError {
                 path: path.to_owned(),
                 source,

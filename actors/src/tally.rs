@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters of one server, from its start; they survive the restart of any of its actors.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     pub(crate) accepted: AtomicU64,
     pub(crate) served: AtomicU64,
     pub(crate) client_gone: AtomicU64,

@@ -150,7 +150,8 @@ impl Rereading {
     pub fn pass(&mut self, mut bytes: Bytes) -> Result<Bytes, PoemChanged> {
         let known_left = self.known.len().saturating_sub(self.read.len());
         if known_left > 0 {
-            let again = usize::try_from(known_left).map_or(bytes.len(), |left| left.min(bytes.len()));
+            let again =
+                usize::try_from(known_left).map_or(bytes.len(), |left| left.min(bytes.len()));
             self.read.extend(&bytes[..again]);
             bytes.advance(again);
             if self.read.len() == self.known.len() && self.read.hash() != self.known.hash() {
