@@ -47,7 +47,8 @@
 //!     let servers = tree::start_servers("servers", vec![spec]).await.expect("it starts");
 //!
 //!     let target = Target::new("beauty", Whereabouts::Addresses(server.local_addrs().to_vec()));
-//!     let (client, _, mut events) = tree::start_client("get", ClientConfig::new(vec![target])).await.expect("it starts");
+//!     let wanted = ClientConfig::new(vec![target]);
+//!     let (client, _, mut events) = tree::start_client("get", wanted).await.expect("it starts");
 //!     let mut heard = Vec::new();
 //!     while let Some(event) = events.recv().await {
 //!         match event {
