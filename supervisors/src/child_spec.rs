@@ -260,10 +260,15 @@ impl ChildSpec {
         Self::new(id, move |_| DynamicSupervisor::new(flags.clone())).into_supervisor()
     }
 
-    fn into_supervisor(mut self) -> Self {
-        self.child_type = ChildType::Supervisor;
-        self.shutdown = Shutdown::Infinity;
-        self.start_timeout = None;
+    fn into_supervisor(self) -> Self {
+        self.child_type(ChildType::Supervisor)
+            .shutdown(Shutdown::Infinity)
+            .start_timeout(None)
+    }
+
+    /// Whether it is itself a supervisor; a worker if not said.
+    pub fn child_type(mut self, child_type: ChildType) -> Self {
+        self.child_type = child_type;
         self
     }
 

@@ -167,6 +167,8 @@ struct Child {
     started_at: Option<Instant>,
     last_exit: Option<LastExit>,
     state: ChildState,
+    /// The last process whose start succeeded: OTP's `{restarting, OldPid}`.
+    last_good: Option<Pid>,
     /// Who waits for the first start.
     waiting: Option<Promise<Result<Option<Pid>, StartChildError>>>,
     timer: Option<SpawnHandle>,
@@ -267,6 +269,8 @@ pub struct DynamicSupervisor {
 }
 
 enum Unsettled {
+    /// A process that is nobody's: it may be the last one of a child that is being started again.
+    Terminate(Pid, Promise<Result<(), ChildError>>),
     Which(Promise<Vec<ChildInfo>>),
     Count(Promise<ChildCounts>),
 }
@@ -280,7 +284,9 @@ impl fmt::Debug for DynamicSupervisor {
 }
 
 impl DynamicSupervisor {
-    pub(crate) fn new(flags: DynamicFlags) -> Self {
+    /// The actor, for a [`ChildSpec`](crate::ChildSpec) of one's own; [`start`](Self::start) and
+    /// [`ChildSpec::dynamic_supervisor`](crate::ChildSpec::dynamic_supervisor) are the usual ways.
+    pub fn new(flags: DynamicFlags) -> Self {
         Self {
             flags,
             next_number: 1,
@@ -300,7 +306,18 @@ impl DynamicSupervisor {
     /// # Panics
     /// There must be an arbiter on this thread.
     pub async fn start(name: &str, flags: DynamicFlags) -> Result<ActorRef<Self>, ExitReason> {
-        start_root(name, move |_| Self::new(flags)).await
+        Self::start_with(name, move |_| Self::new(flags)).await
+    }
+
+    /// As [`start`](Self::start), for a supervisor that is made once its pid is known.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(
+        name: &str,
+        make: impl FnOnce(&mut Context<Self>) -> Self,
+    ) -> Result<ActorRef<Self>, ExitReason> {
+        start_root(name, make).await
     }
 
     fn shared(&self) -> Arc<Mutex<Children>> {
@@ -357,6 +374,7 @@ impl DynamicSupervisor {
             children.by_pid.remove(&started.pid);
         } else if was_starting {
             child.state = ChildState::Running(started.pid);
+            child.last_good = Some(started.pid);
             child.started_at = Some(Instant::now());
         }
         if was_starting {
@@ -412,7 +430,8 @@ impl DynamicSupervisor {
         } else if was_starting {
             self.report(ReportContext::StartError, &down.reason, Some(pid), None);
             note_exit(&mut child, &down);
-            self.restart(child, pid, ctx);
+            let was = child.last_good.unwrap_or(pid);
+            self.restart(child, was, ctx);
         } else {
             self.ended_by_itself(child, pid, down, ctx);
         }
@@ -653,13 +672,23 @@ impl DynamicSupervisor {
     // ---- questions
 
     fn settle(&mut self) {
-        if self.unsettled.is_empty() || self.shared().lock().starting > 0 {
+        // One that ends answers no more; who waits hears of its end.
+        if self.unsettled.is_empty() || self.ending.is_some() || self.shared().lock().starting > 0 {
             return;
         }
         for question in mem::take(&mut self.unsettled) {
             match question {
                 Unsettled::Which(promise) => promise.answer(self.which()),
                 Unsettled::Count(promise) => promise.answer(self.count()),
+                Unsettled::Terminate(pid, promise) => {
+                    let was_waiting = self.shared().lock().by_pid.remove(&pid).is_some();
+                    // As OTP: a dead process is terminated, a living stranger is not ours to end.
+                    promise.answer(if was_waiting || !pid::is_alive(pid) {
+                        Ok(())
+                    } else {
+                        Err(ChildError::NotFound)
+                    });
+                }
             }
         }
     }
@@ -848,6 +877,7 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
             started_at: None,
             last_exit: None,
             state: ChildState::Stopped,
+            last_good: None,
             waiting: Some(waiting),
             timer: None,
             terminated: Vec::new(),
@@ -873,12 +903,11 @@ impl Handler<TerminateDynamicChild> for DynamicSupervisor {
         let shared = self.shared();
         let mut children = shared.lock();
         let Some(child) = children.by_pid.get_mut(&pid) else {
-            // As OTP: a dead process is terminated, a living stranger is not ours to end.
-            return Promise::ready(if pid::is_alive(pid) {
-                Err(ChildError::NotFound)
-            } else {
-                Ok(())
-            });
+            let (promise, answer) = Promise::pair();
+            self.unsettled.push(Unsettled::Terminate(pid, promise));
+            drop(children);
+            self.settle();
+            return answer;
         };
         if child.state.pid().is_none() {
             let timer = child.timer.take();
@@ -940,9 +969,9 @@ impl Handler<CountChildren> for DynamicSupervisor {
 impl Handler<GetChildSpec> for DynamicSupervisor {
     type Result = MessageResult<GetChildSpec>;
 
-    /// The template's, under its id.
-    fn handle(&mut self, GetChildSpec(id): GetChildSpec, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(if id == self.flags.id {
+    /// The template's, under its id. It never changes, so there is no turn to wait for.
+    fn handle(&mut self, question: GetChildSpec, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(if question.id == self.flags.id {
             Ok(ChildSpecInfo::of_template(&self.flags))
         } else {
             Err(ChildError::NotFound)

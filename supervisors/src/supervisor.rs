@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::fut::{ActorFutureExt, WrapFuture};
-use actix::{Actor, AsyncContext, Handler, Message, MessageResult, Running};
+use actix::{Actor, AsyncContext, Handler, Message, Running};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -71,7 +71,8 @@ impl fmt::Debug for Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn new(flags: SupFlags, specs: Vec<ChildSpec>) -> Self {
+    /// The actor, for a [`ChildSpec`] of one's own; [`start`](Self::start) and [`ChildSpec::supervisor`] are the usual ways.
+    pub fn new(flags: SupFlags, specs: Vec<ChildSpec>) -> Self {
         Self {
             flags,
             specs,
@@ -93,7 +94,18 @@ impl Supervisor {
         flags: SupFlags,
         children: Vec<ChildSpec>,
     ) -> Result<ActorRef<Self>, ExitReason> {
-        start_root(name, move |_| Self::new(flags, children)).await
+        Self::start_with(name, move |_| Self::new(flags, children)).await
+    }
+
+    /// As [`start`](Self::start), for a supervisor that is made once its pid is known.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(
+        name: &str,
+        make: impl FnOnce(&mut Context<Self>) -> Self,
+    ) -> Result<ActorRef<Self>, ExitReason> {
+        start_root(name, make).await
     }
 
     fn work(&self) -> Rc<Work> {
@@ -409,9 +421,30 @@ impl Handler<CountChildren> for Supervisor {
 }
 
 /// What a child's spec says (`supervisor:get_childspec/2`).
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<ChildSpecInfo, ChildError>")]
-pub struct GetChildSpec(pub ChildId);
+pub struct GetChildSpec {
+    pub(crate) id: ChildId,
+    pub(crate) settled: bool,
+}
+
+impl GetChildSpec {
+    /// Answered at once; see [`WhichChildren::now`].
+    pub fn now(id: impl Into<ChildId>) -> Self {
+        Self {
+            id: id.into(),
+            settled: false,
+        }
+    }
+
+    /// Answered in turn; see [`WhichChildren::settled`].
+    pub fn settled(id: impl Into<ChildId>) -> Self {
+        Self {
+            id: id.into(),
+            settled: true,
+        }
+    }
+}
 
 /// The answer to [`GetChildSpec`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -443,9 +476,13 @@ impl ChildSpecInfo {
 }
 
 impl Handler<GetChildSpec> for Supervisor {
-    type Result = MessageResult<GetChildSpec>;
+    type Result = Promise<Result<ChildSpecInfo, ChildError>>;
 
-    fn handle(&mut self, GetChildSpec(id): GetChildSpec, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.work().child_spec(&id).ok_or(ChildError::NotFound))
+    fn handle(&mut self, question: GetChildSpec, _: &mut Context<Self>) -> Self::Result {
+        if question.settled {
+            self.queue(|promise| Op::Spec(question.id, promise))
+        } else {
+            Promise::ready(self.work().child_spec(&question.id))
+        }
     }
 }

@@ -27,6 +27,7 @@ use crate::promise::Promise;
 use crate::report::{self, ReportContext};
 use crate::snapshot::{ChildState, LastExit};
 use crate::spawn::Supervision;
+use crate::strategy::Strategy;
 
 /// Something to do.
 pub(crate) enum Op {
@@ -39,6 +40,7 @@ pub(crate) enum Op {
     Delete(ChildId, Promise<Result<(), ChildError>>),
     Which(Promise<Vec<ChildInfo>>),
     Count(Promise<ChildCounts>),
+    Spec(ChildId, Promise<Result<ChildSpecInfo, ChildError>>),
 }
 
 /// Whether the supervisor goes on.
@@ -143,10 +145,11 @@ impl Work {
         }
     }
 
-    pub(crate) fn child_spec(&self, id: &str) -> Option<ChildSpecInfo> {
+    pub(crate) fn child_spec(&self, id: &str) -> Result<ChildSpecInfo, ChildError> {
         let children = self.children.lock();
-        let spec = &children.get(children.key_of(id)?)?.spec;
-        Some(ChildSpecInfo {
+        let child = children.key_of(id).and_then(|key| children.get(key));
+        let spec = &child.ok_or(ChildError::NotFound)?.spec;
+        Ok(ChildSpecInfo {
             id: Arc::clone(&spec.id),
             restart: spec.restart,
             shutdown: spec.shutdown,
@@ -256,6 +259,7 @@ impl Work {
             Op::Delete(id, promise) => promise.answer(self.delete_child(&id)),
             Op::Which(promise) => promise.answer(self.which()),
             Op::Count(promise) => promise.answer(self.count()),
+            Op::Spec(id, promise) => promise.answer(self.child_spec(&id)),
         }
         Flow::GoOn
     }
@@ -399,6 +403,10 @@ impl Work {
             let cause = children.get(key).map_or(0, |child| child.last_event());
             if let Some(child) = children.get_mut(key) {
                 child.taken_along.clear();
+            }
+            if children.flags.strategy != Strategy::OneForOne {
+                // Its turn comes in the start order, like that of the others.
+                children.set_state(key, ChildState::Stopped);
             }
             (is_admitted, cause, children.affected(key))
         };

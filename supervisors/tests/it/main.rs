@@ -1,0 +1,3 @@
+//! The integration tests of `byron-supervisors`, one binary.
+
+mod otp;
