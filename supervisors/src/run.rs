@@ -297,8 +297,8 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                 }
                 continue;
             }
-            self.handle_mail(task);
-            if self.is_interrupted() {
+            let more_may_wait = self.handle_mail(task);
+            if self.is_interrupted() || more_may_wait {
                 continue;
             }
             let spawned = self.poll_futures(task);
@@ -356,8 +356,12 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     ///
     /// The queue is emptied first and the addresses' channel after it, and the channel's part is handled first: a `Down`
     /// is in the queue, and whatever its sender had sent before it, by either way, is in one of the two by then.
-    fn handle_mail(&mut self, task: &mut TaskContext<'_>) {
-        if self.inbox.is_empty() {
+    ///
+    /// True if it has only come to the end of what an earlier turn had left: meanwhile the queue may have filled, and the
+    /// wake-up for that is spent.
+    fn handle_mail(&mut self, task: &mut TaskContext<'_>) -> bool {
+        let was_left = !self.inbox.is_empty();
+        if !was_left {
             let mut queue = self.ctx.shared.queue.lock();
             std::mem::swap(&mut queue.mail, &mut self.inbox);
             if self.bridge.is_none() {
@@ -398,6 +402,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                 .handled
                 .fetch_add(handled, Ordering::Relaxed);
         }
+        was_left && self.inbox.is_empty()
     }
 
     /// Polls every spawned future once. True if one of them, or a handler, spawned or cancelled another.
@@ -465,5 +470,61 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         let _ = drop_contained((inbox, bridge));
         let actor = drop_contained(actor).err();
         futures.or(waits).or(actor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix::{Handler, Message, System};
+
+    use super::*;
+    use crate::spawn::spawn;
+
+    struct Counter(u32);
+
+    impl Actor for Counter {
+        type Context = Context<Self>;
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "u32")]
+    struct Count;
+
+    impl Handler<Count> for Counter {
+        type Result = u32;
+
+        fn handle(&mut self, _: Count, _: &mut Context<Self>) -> u32 {
+            self.0 += 1;
+            self.0
+        }
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct CountAgain;
+
+    impl Handler<CountAgain> for Counter {
+        type Result = ();
+
+        fn handle(&mut self, _: CountAgain, ctx: &mut Context<Self>) {
+            self.0 += 1;
+            ctx.this().do_send(Count);
+        }
+    }
+
+    #[test]
+    fn mail_that_comes_while_more_than_a_turn_is_waiting_is_handled() {
+        System::new().block_on(async {
+            let counter = spawn(Counter(0));
+            // The first turn ends before this mail does, and what comes meanwhile finds the queue empty.
+            for _ in 0..MESSAGES_PER_TURN + 1 {
+                counter.do_send(CountAgain);
+            }
+            tokio::task::yield_now().await;
+            let answer = counter.send(Count).timeout(Duration::from_secs(5)).await;
+            assert_eq!(answer, Ok(2 * (MESSAGES_PER_TURN + 1) + 1));
+        });
     }
 }
