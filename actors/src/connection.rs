@@ -33,9 +33,6 @@ use crate::gate::Permit;
 use crate::recital::Recital;
 use crate::tally::Tally;
 
-/// How long a reader who has been sent everything may take to leave.
-pub const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How much a reader may say meanwhile before we stop listening.
 pub const LINGER_BYTES_MAX: usize = 1 << 20;
 
@@ -232,7 +229,7 @@ impl Connection {
     fn finish(&mut self) -> io::Result<()> {
         self.socket.disarm_and_shutdown()?;
         self.phase = Phase::Lingering {
-            until: Instant::now() + LINGER_TIMEOUT,
+            until: Instant::now() + self.recital.linger_timeout,
             look: LINGER_LOOK,
             said: 0,
         };

@@ -99,9 +99,7 @@ pub use acceptor::{ACCEPT_BATCH, ACCEPT_PAUSE};
 pub use binding::{BACKLOG, BindServerError, Binding, Interfaces, ListenOn};
 pub use client::{Client, ClientConfig, RETRIES, RETRY_DELAY, RETRY_DELAY_MAX, Retries, Target};
 pub use connect::{ADDRESSES_MAX, STAGGER, Whereabouts};
-pub use connection::{
-    Connection, HowFar, LINGER_BYTES_MAX, LINGER_TIMEOUT, Progress, Stumble, WriteTimeout,
-};
+pub use connection::{Connection, HowFar, LINGER_BYTES_MAX, Progress, Stumble, WriteTimeout};
 pub use coordinator::{ATTEMPT_OVERDUE, Cancel, Chunk, Coordinator, Event, Events, WhichDownloads};
 pub use download::{
     CHUNK_BYTES_MIN, CONNECT_TIMEOUT, Download, DownloadError, Expectation, FIRST_BYTE_TIMEOUT,
@@ -109,7 +107,7 @@ pub use download::{
 };
 pub use listener::{HEARTBEAT, Listener};
 pub use poem::{FILE_BYTES_MAX, Poem, ReadPoemError, Title};
-pub use recital::{CONNECTIONS_MAX, Manner, WRITE_TIMEOUT};
+pub use recital::{CONNECTIONS_MAX, LINGER_TIMEOUT, Manner, WRITE_TIMEOUT};
 pub use server::{
     DRAIN, Drain, Drained, RESET_TIMEOUT, Recite, Resume, Server, ServerConfig, ServerStatus,
     Status, Suspend, WhichConnections,

@@ -21,6 +21,9 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// How long a reader may read nothing at all before it is cut off, if nothing else is said.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a reader who has been sent everything may take to leave, if nothing else is said.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How a poem is served.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
@@ -30,6 +33,8 @@ pub struct Manner {
     pub connections_max: usize,
     /// How long a reader may read nothing at all.
     pub write_timeout: Duration,
+    /// How long a reader who has been sent everything may take to leave.
+    pub linger_timeout: Duration,
     /// Serve so many readers to the end, then close; those who leave early do not count.
     pub readers: Option<u64>,
 }
@@ -40,6 +45,7 @@ impl Default for Manner {
             pace: None,
             connections_max: CONNECTIONS_MAX,
             write_timeout: WRITE_TIMEOUT,
+            linger_timeout: LINGER_TIMEOUT,
             readers: None,
         }
     }
@@ -51,6 +57,7 @@ pub(crate) struct Recital {
     poem: Mutex<Poem>,
     pub(crate) pace: Option<Pace>,
     pub(crate) write_timeout: Duration,
+    pub(crate) linger_timeout: Duration,
     pub(crate) gate: Gate,
     pub(crate) tally: Tally,
     epoch: Instant,
@@ -64,6 +71,7 @@ impl Recital {
             poem: Mutex::new(poem),
             pace: manner.pace,
             write_timeout: manner.write_timeout,
+            linger_timeout: manner.linger_timeout,
             gate: Gate::new(manner.connections_max, manner.readers),
             tally: Tally::default(),
             epoch: Instant::now(),
