@@ -32,7 +32,7 @@ pub(crate) fn paused<F: Future>(test: F) -> F::Output {
     .block_on(test)
 }
 
-/// Lets everything else run until the condition holds.
+/// Lets everything else run until the condition holds. Never idle: a paused clock stands still meanwhile.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !condition() {
