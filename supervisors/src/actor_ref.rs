@@ -260,10 +260,10 @@ impl<R> Future for Request<R> {
                 Poll::Pending => {}
             }
         }
-        if let Some(exited) = &mut this.exited {
-            if let Poll::Ready(reason) = Pin::new(exited).poll(cx) {
-                return Poll::Ready(Err(SendError::Exited(reason)));
-            }
+        if let Some(exited) = &mut this.exited
+            && let Poll::Ready(reason) = Pin::new(exited).poll(cx)
+        {
+            return Poll::Ready(Err(SendError::Exited(reason)));
         }
         if let Some((limit, sleep)) = &mut this.timeout {
             ready!(sleep.as_mut().poll(cx));

@@ -256,11 +256,9 @@ impl<A: Actor<Context = Context<A>>> Future for RunAdopted<A> {
         let turn = catch(this.process.core.pid(), || {
             Pin::new(&mut *future).poll(task)
         });
-        if let Ok(Poll::Pending) = turn {
-            if future.ctx().state().alive() {
-                // `stopping` refused.
-                this.exit = None;
-            }
+        if matches!(turn, Ok(Poll::Pending)) && future.ctx().state().alive() {
+            // `stopping` refused.
+            this.exit = None;
         }
         let end = match turn {
             Ok(Poll::Pending) => None,

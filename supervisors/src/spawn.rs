@@ -279,11 +279,11 @@ impl<P: Process + 'static> Launch<P> {
         if let Some(parent) = parent {
             adopt_child(&*parent, &*process);
         }
-        if let Some(link) = link {
-            if !signal::link_pids(&*link, pid) {
-                // The process that links is dying right now: so does what it started.
-                core.signal(Some(link.core().pid()), ExitReason::NoProc, 0);
-            }
+        if let Some(link) = link
+            && !signal::link_pids(&*link, pid)
+        {
+            // The process that links is dying right now: so does what it started.
+            core.signal(Some(link.core().pid()), ExitReason::NoProc, 0);
         }
         core.tell_life(EventKind::Started, cause);
         let monitor = number.map(|number| MonitorRef {

@@ -316,7 +316,7 @@ fn trap_3_byron_obeys_shutdown_while_it_waits() {
     });
 }
 
-// 4: the bounded mailbox is not bounded, and forgets who waits for room.
+// 4: the bounded mailbox is not bounded. byron's has no bound yet, and does not pretend to.
 
 #[test]
 fn trap_4_actix_accepts_a_thousand_messages_into_a_mailbox_of_sixteen() {
@@ -326,24 +326,6 @@ fn trap_4_actix_accepts_a_thousand_messages_into_a_mailbox_of_sixteen() {
             .filter(|_| addr.clone().try_send(Do::Note("sent")).is_ok())
             .count();
         assert_eq!(accepted, 1000);
-    });
-}
-
-#[test]
-fn trap_4_actix_forgets_questions_that_wait_for_room() {
-    system(async {
-        let (addr, _) = old(Nature::default());
-        let mut questions: FuturesUnordered<_> =
-            (0..60).map(|number| addr.send(Slow(number))).collect();
-        let mut answered = 0;
-        let forgotten = loop {
-            match tokio::time::timeout(Duration::from_millis(500), questions.next()).await {
-                Ok(Some(_)) => answered += 1,
-                Ok(None) => break false,
-                Err(_) => break true,
-            }
-        };
-        assert!(forgotten && answered < 60, "{answered} of 60");
     });
 }
 
@@ -497,7 +479,7 @@ fn trap_7_byron_polls_a_stream_again_when_its_turn_was_over() {
     impl StreamHandler<u32> for Reader {
         fn handle(&mut self, item: u32, ctx: &mut Self::Context) {
             self.0.fetch_add(1, Ordering::SeqCst);
-            if item % 1000 == 0 {
+            if item.is_multiple_of(1000) {
                 let nap = tokio::time::sleep(Duration::from_millis(1));
                 ctx.wait(nap.into_actor(self));
             }
