@@ -53,6 +53,8 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) budget: Cell<u32>,
     pub(crate) during: During,
     pub(crate) in_message: Option<&'static str>,
+    /// The init goes on after `started`; see [`defer_ready`](Self::defer_ready).
+    pub(crate) is_deferred: bool,
     /// Monitors flushed during this turn: their `Down` may be among the letters already taken out of the queue.
     pub(crate) flushed: Vec<MonitorRef>,
     last_handle: SpawnHandle,
@@ -81,6 +83,7 @@ impl<A: Actor<Context = Self>> Context<A> {
             budget: Cell::new(MESSAGES_PER_TURN),
             during: During::Init,
             in_message: None,
+            is_deferred: false,
             flushed: Vec::new(),
             last_handle: SpawnHandle::default(),
         }
@@ -195,6 +198,19 @@ impl<A: Actor<Context = Self>> Context<A> {
         A: Handler<Exit>,
     {
         self.shared.core.state().trap = trap.then(|| Arc::clone(&self.shared) as Arc<dyn TrapExit>);
+    }
+
+    /// Says that the init is not over when `started` returns: whoever starts this process waits for
+    /// [`ready`](Self::ready). If the process ends before, its start has failed with that reason.
+    ///
+    /// For actors whose init takes messages; `proc_lib:start_link` and `init_ack` in OTP. Call it in `started`.
+    pub fn defer_ready(&mut self) {
+        self.is_deferred = true;
+    }
+
+    /// The init that was [deferred](Self::defer_ready) is over (`proc_lib:init_ack`).
+    pub fn ready(&mut self) {
+        self.is_deferred = false;
     }
 
     /// Notes what runs now, for the crash report.

@@ -7,25 +7,38 @@ compile_error!(
 
 mod actor_ref;
 mod adopt;
+mod backoff;
+mod child_spec;
 mod context;
+mod dynamic;
 mod event;
 mod exit;
+mod intensity;
 mod mailbox;
 mod monitor;
 mod panics;
 mod path;
 mod pid;
 mod process;
+mod promise;
 mod registry;
 mod report;
 mod run;
 mod signal;
 mod snapshot;
 mod spawn;
+mod strategy;
+mod supervisor;
 
 pub use actor_ref::{ActorRef, Request, SendError};
 pub use adopt::{addr_of, adopt, whereis_addr};
+pub use backoff::Backoff;
+pub use child_spec::{
+    AutoShutdown, ChildId, ChildSpec, ChildType, InvalidSpec, Restart, SHUTDOWN_TIMEOUT,
+    START_TIMEOUT, Shutdown, SupFlags,
+};
 pub use context::{Context, MESSAGES_PER_TURN};
+pub use dynamic::{DynamicFlags, DynamicSupervisor, StartDynamicChild, TerminateDynamicChild};
 pub use event::{
     EVENT_BYTES_MAX, EVENTS_MAX, Event, EventKind, Events, events_since, next_events,
     record_operator,
@@ -39,4 +52,11 @@ pub use registry::{Name, RegisterError, register, registered, unregister, wherei
 pub use report::ReportContext;
 pub use run::Init;
 pub use signal::{exit, kill, kill_by_operator, shutdown};
+pub use snapshot::{ChildState, LastExit, Node, SHOWN_CHILDREN_MAX, SupervisorInfo, snapshot};
 pub use spawn::{ArbiterPool, Placement, Spawn, spawn};
+pub use strategy::Strategy;
+pub use supervisor::{
+    ChildCounts, ChildError, ChildInfo, ChildSpecInfo, CountChildren, DeleteChild,
+    FailedToStartChild, GetChildSpec, RestartChild, StartChild, StartChildError, Supervisor,
+    TerminateChild, WhichChildren,
+};

@@ -132,17 +132,6 @@ pub(crate) fn lookup(pid: Pid) -> Option<Arc<dyn Process>> {
     find(pid).filter(|process| !process.core().is_dead())
 }
 
-/// Every process alive, in order of birth. For the observer; walks every shard.
-pub(crate) fn all() -> Vec<Arc<dyn Process>> {
-    let mut processes: Vec<_> = TABLE
-        .iter()
-        .flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>())
-        .filter(|process| !process.core().is_dead())
-        .collect();
-    processes.sort_by_key(|process| process.core().pid());
-    processes
-}
-
 /// True while the process runs (Erlang's `is_process_alive/1`).
 pub fn is_alive(pid: Pid) -> bool {
     lookup(pid).is_some()

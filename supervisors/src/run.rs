@@ -41,12 +41,13 @@ pub(crate) struct Run<A: Actor<Context = Context<A>>> {
     starter: Option<Arc<dyn Observer>>,
     start_event: u64,
     has_waker: bool,
+    is_ready: bool,
     stage: Stage<A>,
 }
 
 #[expect(
     clippy::large_enum_variant,
-    reason = "a process is live for nearly all of its life"
+    reason = "almost every process is live for almost all of its life; a box would cost each an allocation"
 )]
 enum Stage<A: Actor<Context = Context<A>>> {
     Init(InitFuture<A>),
@@ -61,8 +62,9 @@ struct Live<A: Actor<Context = Context<A>>> {
     inbox: VecDeque<BoxedMail<A>>,
     bridge: Option<Box<BridgeEnd<A>>>,
     futures: Vec<(SpawnHandle, BoxedFuture<A>)>,
-    /// What is running stays in one of these two, or in the bridge: a crash must not drop it while it unwinds, since a second panic would
-    /// abort the program, and whoever waits for its answer would hear of that before the process is known to be over.
+    /// What is running stays in one of these two, or in the bridge: a crash must not drop it while it unwinds, since a
+    /// second panic would abort the program, and whoever waits for its answer would hear of that before the process is
+    /// known to be over.
     letter: Option<BoxedMail<A>>,
     wait: Option<BoxedFuture<A>>,
     actor: A,
@@ -91,6 +93,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             starter,
             start_event,
             has_waker: false,
+            is_ready: false,
             stage: Stage::Live(Live::new(ctx, actor)),
         }
     }
@@ -106,6 +109,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             starter,
             start_event,
             has_waker: false,
+            is_ready: false,
             stage: Stage::Init(init),
         }
     }
@@ -154,6 +158,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
 
     /// Tells that the start has succeeded, once.
     fn tell_ready(&mut self) {
+        self.is_ready = true;
         self.shared
             .core
             .tell_life(EventKind::Ready, self.start_event);
@@ -223,12 +228,8 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
         live.ctx.budget.set(MESSAGES_PER_TURN);
         if !live.is_started {
             match catch(pid, || live.start()) {
-                // A `started` that asked to end abnormally was a failed start.
-                Ok(()) => {
-                    if live.ctx.exit.as_ref().is_none_or(ExitReason::is_normal) {
-                        this.tell_ready();
-                    }
-                }
+                Ok(()) if live.is_well_started() => this.tell_ready(),
+                Ok(()) => {}
                 Err(caught) => {
                     let panic = caught.describe(During::Started, None);
                     let cause = live.ctx.cause;
@@ -241,6 +242,8 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
             return Poll::Ready(());
         };
         let turn = catch(pid, || live.turn(task));
+        // A deferred init may have come to its end.
+        let is_well_started = turn.is_ok() && live.is_well_started();
         let end = match turn {
             Ok(Poll::Pending) => None,
             Ok(Poll::Ready(())) => Some(End {
@@ -258,6 +261,9 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
         let taken = live.taken();
         this.shared.core.taken.store(taken, Ordering::Relaxed);
         let is_spent = live.ctx.budget.get() == 0;
+        if !this.is_ready && is_well_started {
+            this.tell_ready();
+        }
         match end {
             Some(end) => {
                 this.finish(end);
@@ -294,6 +300,11 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             actor,
             is_started: false,
         }
+    }
+
+    /// The init is over. A `started` that asked to end abnormally was a failed start.
+    fn is_well_started(&self) -> bool {
+        !self.ctx.is_deferred && self.ctx.exit.as_ref().is_none_or(ExitReason::is_normal)
     }
 
     fn start(&mut self) {

@@ -1,2 +1,314 @@
-//! placeholder
-pub(crate) trait Introspect: Send + Sync {}
+//! What the trees look like now, without asking any process: [`snapshot`].
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::exit::ExitReason;
+use crate::path::Path;
+use crate::pid::{self, Pid};
+use crate::process::Process;
+
+/// How many children of a dynamic supervisor a snapshot shows one by one.
+pub const SHOWN_CHILDREN_MAX: usize = 100;
+
+/// How a child fares (`which_children` says `Pid`, `restarting` or `undefined`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChildState {
+    /// Its init has not ended.
+    Starting(Pid),
+    /// It runs.
+    Running(Pid),
+    /// It was told to stop.
+    Stopping(Pid),
+    /// It failed and will be tried again: as soon as the supervisor gets to it, or at this time.
+    Restarting {
+        /// The process that failed last.
+        was: Option<Pid>,
+        /// When its backoff ends.
+        until: Option<Instant>,
+    },
+    /// There is no process, and none is coming.
+    Stopped,
+}
+
+impl ChildState {
+    /// The process, if there is one.
+    pub fn pid(&self) -> Option<Pid> {
+        match self {
+            Self::Starting(pid) | Self::Running(pid) | Self::Stopping(pid) => Some(*pid),
+            Self::Restarting { .. } | Self::Stopped => None,
+        }
+    }
+
+    /// When the next attempt is, if the child waits for one.
+    pub fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Restarting { until, .. } => *until,
+            _ => None,
+        }
+    }
+
+    /// The state in one upper-case word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Starting(_) => "STARTING",
+            Self::Running(_) => "RUNNING",
+            Self::Stopping(_) => "STOPPING",
+            Self::Restarting { until: Some(_), .. } => "BACKOFF",
+            Self::Restarting { until: None, .. } => "RESTARTING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// How and when a child ended the last time.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LastExit {
+    /// Why.
+    pub reason: ExitReason,
+    /// When.
+    pub at: SystemTime,
+    /// The number of the event that tells of it; 0 if none does.
+    pub event: u64,
+}
+
+/// A supervisor, as it shows itself.
+pub(crate) struct SupervisorView {
+    pub(crate) strategy: &'static str,
+    pub(crate) restarts_used: usize,
+    pub(crate) intensity: u32,
+    pub(crate) period: Duration,
+    pub(crate) children_total: usize,
+    pub(crate) children: Vec<ChildView>,
+}
+
+pub(crate) struct ChildView {
+    pub(crate) path: Path,
+    pub(crate) state: ChildState,
+    pub(crate) incarnation: u32,
+    pub(crate) restarts: u32,
+    pub(crate) last_exit: Option<LastExit>,
+}
+
+/// A process that has children to show.
+pub(crate) trait Introspect: Send + Sync {
+    fn view(&self, children_max: usize) -> SupervisorView;
+}
+
+/// One place of a tree.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Node {
+    /// Where.
+    pub path: Path,
+    /// What runs there: the actor's type. Empty if nothing does.
+    pub actor: &'static str,
+    /// How it fares.
+    pub state: ChildState,
+    /// Which incarnation, from 1.
+    pub incarnation: u32,
+    /// How often its supervisor has restarted it.
+    pub restarts: u32,
+    /// Messages waiting; `None` where actix does not tell (adopted actors).
+    pub mailbox_len: Option<usize>,
+    /// Messages handled so far.
+    pub handled: u64,
+    /// How long the process has run.
+    pub uptime: Option<Duration>,
+    /// How the incarnation before it ended.
+    pub last_exit: Option<LastExit>,
+    /// What it supervises, if it does.
+    pub supervisor: Option<SupervisorInfo>,
+    /// Its children in start order; of a dynamic supervisor, the first [`SHOWN_CHILDREN_MAX`].
+    pub children: Vec<Node>,
+}
+
+/// The supervising side of a [`Node`].
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct SupervisorInfo {
+    /// OTP's word for the strategy.
+    pub strategy: &'static str,
+    /// Restarts in the window now.
+    pub restarts_used: usize,
+    /// Restarts tolerated in the window.
+    pub intensity: u32,
+    /// The window.
+    pub period: Duration,
+    /// All its children, shown or not.
+    pub children_total: usize,
+}
+
+static ROOTS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// A tree begins here.
+pub(crate) fn add_root(pid: Pid) {
+    let mut roots = ROOTS.lock();
+    roots.retain(|root| pid::is_alive(*root));
+    roots.push(pid);
+}
+
+/// The trees of this program, as they are now. No process is asked, so none that is busy or stuck delays the answer.
+pub fn snapshot() -> Vec<Node> {
+    let roots = ROOTS.lock().clone();
+    roots
+        .into_iter()
+        .filter_map(|root| root_node(&*pid::lookup(root)?))
+        .collect()
+}
+
+fn root_node(process: &dyn Process) -> Option<Node> {
+    let label = process.core().label()?;
+    let child = ChildView {
+        path: label.path.clone(),
+        state: ChildState::Running(process.core().pid()),
+        incarnation: label.incarnation,
+        restarts: 0,
+        last_exit: None,
+    };
+    Some(node(child))
+}
+
+fn node(child: ChildView) -> Node {
+    let process = child.state.pid().and_then(pid::lookup);
+    let core = process.as_ref().map(|process| process.core());
+    let view = core
+        .and_then(|core| core.introspect())
+        .map(|supervisor| supervisor.view(SHOWN_CHILDREN_MAX));
+    let supervisor = view.as_ref().map(|view| SupervisorInfo {
+        strategy: view.strategy,
+        restarts_used: view.restarts_used,
+        intensity: view.intensity,
+        period: view.period,
+        children_total: view.children_total,
+    });
+    Node {
+        actor: core.map_or("", |core| core.kind()),
+        mailbox_len: process.as_ref().and_then(|process| process.mailbox_len()),
+        handled: core.map_or(0, |core| core.handled.load(Ordering::Relaxed)),
+        uptime: core.map(|core| core.born().elapsed()),
+        supervisor,
+        children: view.map_or_else(Vec::new, |view| {
+            view.children.into_iter().map(node).collect()
+        }),
+        path: child.path,
+        state: child.state,
+        incarnation: child.incarnation,
+        restarts: child.restarts,
+        last_exit: child.last_exit,
+    }
+}
+
+/// The tree as a picture, one line a process.
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = Vec::new();
+        collect_lines(self, "", "", &mut lines);
+        let widths = [0, 1, 2].map(|column| {
+            lines
+                .iter()
+                .map(|line| line[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        });
+        for (number, line) in lines.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            let [place, what, state] = widths;
+            let text = format!(
+                "{:place$}  {:what$}  {:state$}  {}",
+                line[0], line[1], line[2], line[3]
+            );
+            f.write_str(text.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+fn collect_lines(node: &Node, lead: &str, below: &str, lines: &mut Vec<[String; 4]>) {
+    let name = match node.path.parent() {
+        Some(parent) => node.path.to_string()[parent.to_string().len() + 1..].to_owned(),
+        None => node.path.to_string(),
+    };
+    let what = match node.supervisor {
+        Some(info) => format!(
+            "{} {}/{} in {}",
+            info.strategy,
+            info.restarts_used,
+            info.intensity,
+            human(info.period)
+        ),
+        None => node
+            .actor
+            .rsplit("::")
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    };
+    let mut rest = Vec::new();
+    if let Some(uptime) = node.uptime {
+        rest.push(human(uptime));
+    }
+    if node.restarts > 0 {
+        rest.push(format!("restarts {}", node.restarts));
+    }
+    if let (None, Some(mailbox_len)) = (node.supervisor, node.mailbox_len) {
+        rest.push(format!("mailbox {mailbox_len}"));
+    }
+    if let Some(until) = node.state.until() {
+        rest.push(format!(
+            "next in {}",
+            human(until.saturating_duration_since(Instant::now()))
+        ));
+    }
+    if let Some(exit) = &node.last_exit {
+        rest.push(format!("last: {}", exit.reason));
+    }
+    lines.push([
+        format!("{lead}{name}"),
+        what,
+        node.state.name().to_owned(),
+        rest.join("  "),
+    ]);
+    let total = node.supervisor.map_or(0, |info| info.children_total);
+    let hidden = total.saturating_sub(node.children.len());
+    for (number, child) in node.children.iter().enumerate() {
+        let is_last = number + 1 == node.children.len() && hidden == 0;
+        let (branch, trunk) = if is_last {
+            ("└─ ", "   ")
+        } else {
+            ("├─ ", "│  ")
+        };
+        collect_lines(
+            child,
+            &format!("{below}{branch}"),
+            &format!("{below}{trunk}"),
+            lines,
+        );
+    }
+    if hidden > 0 {
+        lines.push([
+            format!("{below}└─ and {hidden} more"),
+            String::new(),
+            String::new(),
+            String::new(),
+        ]);
+    }
+}
+
+/// A span of time as a person says it.
+fn human(span: Duration) -> String {
+    match span.as_secs() {
+        0 => format!("{}ms", span.as_millis()),
+        seconds @ 1..60 => format!("{seconds}s"),
+        seconds @ 60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        seconds => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}

@@ -1,4 +1,4 @@
-//! The process layer, tested as its users see it.
+//! The crate, tested as its users see it.
 
 mod adopt;
 mod context;
@@ -6,6 +6,7 @@ mod events;
 mod links;
 mod monitors;
 mod names;
+mod otp;
 mod panics;
 mod report;
 mod storm;

@@ -117,6 +117,7 @@ fn demonitor_flush_takes_back_a_down_from_the_queue_and_from_the_current_turn() 
             while is_alive(queued) {
                 std::thread::yield_now();
             }
+            // Still active or just sent: either way it does not arrive.
             ctx.demonitor_flush(first);
         });
         let last = Arc::new(AtomicUsize::new(0));

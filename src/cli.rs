@@ -1,0 +1,275 @@
+//! The command line: what is parsed, what combinations make sense, and what the commands get.
+//!
+//! Two steps: clap reads the arguments into [`GetArguments`] and [`ServeArguments`]; their `into_config` turns them into
+//! [`GetConfig`] and [`ServeConfig`], which know nothing of clap and hold no combination without a meaning.
+
+use std::error::Error;
+
+use clap::builder::PossibleValue;
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use thiserror::Error;
+
+pub use self::get::{Expectation, GetArguments, GetConfig, JsonLines, Output};
+pub use self::serve::{Pace, ServeArguments, ServeConfig, ServedPoem};
+pub use self::value::ParseValueError;
+use crate::commands::completions::CompletionsArguments;
+use crate::commands::man::ManArguments;
+use crate::endpoint::{ParseEndpointError, ParsePoemArgumentError, ParseTargetError};
+use crate::quantity::ParseQuantityError;
+
+mod get;
+mod serve;
+mod value;
+
+/// The headings of the help, in the order in which they appear.
+mod heading {
+    pub(super) const COMMON: &str = "Common";
+    pub(super) const NETWORK: &str = "Network";
+    pub(super) const OUTPUT: &str = "Output";
+    pub(super) const ADVANCED: &str = "Advanced";
+}
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXAMPLES: &str = "\
+Examples:
+  byron demo                                     see actors fall and the poems arrive
+  byron serve poetry/ecstasy.txt --port 10000 --num-bytes 30 --delay 0.1
+  byron get 10000 10001 10002                    three poems, in this order
+";
+
+/// Poetry over TCP as supervised actors
+#[derive(Debug, Parser)]
+#[command(name = "byron", version, styles = STYLES, before_long_help = EXAMPLES, max_term_width = 100)]
+#[command(
+    disable_help_flag = true,
+    disable_version_flag = true,
+    disable_help_subcommand = true
+)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = heading::COMMON)]
+    version: Option<bool>,
+
+    #[command(flatten)]
+    colour: Colour,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Get poems from servers and print them in order
+    Get(Box<GetArguments>),
+    /// Serve poems
+    Serve(Box<ServeArguments>),
+    /// Watch a small poetry network lose actors and none of its poems
+    Demo(DemoArguments),
+    /// Print a script that completes commands for a shell
+    Completions(CompletionsArguments),
+    /// Print the manual, or write it to a directory
+    Man(ManArguments),
+}
+
+/// What `byron demo` understands.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    #[command(flatten)]
+    verbosity: VerbosityArguments,
+}
+
+impl DemoArguments {
+    /// How much the demo says.
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity.into()
+    }
+}
+
+#[derive(Debug, Args)]
+struct Colour {
+    /// When to use colours
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "BYRON_COLOR",
+        hide_env = true
+    )]
+    #[arg(global = true, value_enum, help_heading = heading::COMMON)]
+    color: ColourChoice,
+
+    /// Print help; -h is short, --help has examples
+    #[arg(short, long, global = true, action = ArgAction::Help, help_heading = heading::COMMON)]
+    help: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ColourChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct VerbosityArguments {
+    /// Say nothing but errors
+    #[arg(short, long, conflicts_with = "verbose", help_heading = heading::COMMON)]
+    quiet: bool,
+
+    /// Say more; twice for everything
+    #[arg(short, long, action = ArgAction::Count, help_heading = heading::COMMON)]
+    verbose: u8,
+}
+
+/// How much is said on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// What a person needs to know.
+    Normal,
+    /// What happens.
+    Verbose,
+    /// Everything.
+    Everything,
+}
+
+impl From<VerbosityArguments> for Verbosity {
+    fn from(VerbosityArguments { quiet, verbose }: VerbosityArguments) -> Verbosity {
+        match verbose {
+            _ if quiet => Verbosity::Quiet,
+            0 => Verbosity::Normal,
+            1 => Verbosity::Verbose,
+            _ => Verbosity::Everything,
+        }
+    }
+}
+
+/// Arguments that are right one by one but make no sense together.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct UsageError(String);
+
+impl UsageError {
+    fn new(message: impl Into<String>) -> UsageError {
+        UsageError(message.into())
+    }
+}
+
+impl Cli {
+    /// Makes every later writer of the program follow `--color`.
+    pub fn apply_colour(&self) {
+        match self.colour.color {
+            ColourChoice::Auto => anstream::ColorChoice::Auto,
+            ColourChoice::Always => anstream::ColorChoice::Always,
+            ColourChoice::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+/// The text for standard error when clap refused the arguments: `byron: …`, one line if the mistake is in a value.
+pub fn error_text(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return error.to_string();
+    }
+    if let Some(source) = error.source() {
+        if source.is::<ParseTargetError>() || source.is::<ParsePoemArgumentError>() {
+            return format!("byron: {source}\n");
+        }
+        if source.is::<ParseQuantityError>()
+            || source.is::<ParseValueError>()
+            || source.is::<ParseEndpointError>()
+        {
+            let argument = error
+                .get(ContextKind::InvalidArg)
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            return format!("byron: {argument}: {source}\n");
+        }
+    }
+    let text = error.to_string();
+    format!("byron: {}", text.strip_prefix("error: ").unwrap_or(&text))
+}
+
+/// Implements [`ValueEnum`] for a type of the presentation, which has never heard of clap.
+macro_rules! value_enum {
+    ($type:ty { $($variant:ident = $name:literal, $help:literal;)* }) => {
+        impl ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(Self::$variant),*]
+            }
+
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                Some(match self {
+                    $(Self::$variant => PossibleValue::new($name).help($help),)*
+                })
+            }
+        }
+    };
+}
+
+value_enum!(crate::present::order::Order {
+    Args = "args", "in the order of the arguments, the first as it arrives";
+    Done = "done", "each whole, in the order in which they end";
+    Interleave = "interleave", "line by line as they arrive, behind labels";
+});
+
+value_enum!(crate::present::progress::Progress {
+    Auto = "auto", "what suits the terminal";
+    Bars = "bars", "a line for each poem, if there is a terminal";
+    Classic = "classic", "the lines of the tutorial's clients";
+    None = "none", "nothing";
+});
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn short_help_fits_on_a_screen() {
+        const SCREEN_LINES: usize = 40;
+        for command in ["get", "serve", "demo", "completions", "man"] {
+            let help = Cli::try_parse_from(["byron", command, "-h"])
+                .unwrap_err()
+                .to_string();
+            assert!(
+                help.lines().count() <= SCREEN_LINES,
+                "hide an option from `{command} -h`:\n{help}"
+            );
+        }
+    }
+
+    #[test]
+    fn verbosity_counts() {
+        for (arguments, verbosity) in [
+            (vec![], Verbosity::Normal),
+            (vec!["-q"], Verbosity::Quiet),
+            (vec!["-v"], Verbosity::Verbose),
+            (vec!["-vvv"], Verbosity::Everything),
+        ] {
+            let cli = Cli::try_parse_from([vec!["byron", "demo"], arguments].concat()).unwrap();
+            let Command::Demo(demo) = cli.command else {
+                panic!("not the demo")
+            };
+            assert_eq!(demo.verbosity(), verbosity);
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! `byron serve`: its flags, and what is left of them once they are known to make sense.
+//!
+//! Where a poem is served, from the most to the least particular: `POEM@ENDPOINT`; for a single poem `--listen` (as often as
+//! wanted) or `--port` and `--iface`; a free port of this machine. Saying it twice is an error, not a guess.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
+
+use super::value::parse_count;
+use super::{UsageError, Verbosity, VerbosityArguments, heading};
+use crate::endpoint::{
+    Interface, ListenEndpoint, PoemArgument, PoemSource, parse_listen, parse_listen_interface,
+    parse_listen_port, parse_poem_argument,
+};
+use crate::quantity::{Limit, parse_duration, parse_limit, parse_seconds, parse_size};
+
+/// The tutorial's slow server: this many bytes at a time.
+const CHUNK_BYTES_DEFAULT: u64 = 10;
+/// The tutorial's slow server: this long between them.
+const DELAY_DEFAULT: Duration = Duration::from_millis(700);
+
+const EXAMPLES: &str = "\
+Examples:
+  byron serve poetry/ecstasy.txt --port 10000                    at once
+  byron serve poetry/ecstasy.txt@10000 poetry/science.txt@10001  several poems
+  byron serve --num-bytes 30 --delay 0.1 poetry/ecstasy.txt      slowly, on a free port
+  fortune | byron serve - --port 10000 --once                    to one reader
+";
+
+/// What `byron serve` understands.
+#[derive(Debug, Args)]
+#[command(before_long_help = EXAMPLES)]
+pub struct ServeArguments {
+    /// Poems: a file or - for standard input, with an endpoint if there are several
+    #[arg(value_name = "POEM[@ENDPOINT]", required = true, value_parser = poem_argument())]
+    poems: Vec<PoemArgument>,
+
+    /// Port to listen on [default: a free one]
+    #[arg(long, value_name = "N", value_parser = parse_listen_port, help_heading = heading::COMMON)]
+    port: Option<u16>,
+
+    /// Send N bytes at a time [default with --delay: 10]
+    #[arg(long, value_name = "N", value_parser = parse_size, help_heading = heading::COMMON)]
+    num_bytes: Option<u64>,
+
+    /// Wait this long between them, in seconds [default with --num-bytes: 0.7]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, help_heading = heading::COMMON)]
+    delay: Option<Duration>,
+
+    /// Serve the new text when a file changes
+    #[arg(long, help_heading = heading::COMMON)]
+    watch: bool,
+
+    /// End after N poems have been served whole [default without N: 1]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    #[arg(value_parser = parse_count, help_heading = heading::COMMON)]
+    once: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    verbosity: VerbosityArguments,
+
+    /// Interface for --port: an address, a name or * [default: localhost]
+    #[arg(long, value_name = "HOST", value_parser = parse_listen_interface, conflicts_with = "listen", help_heading = heading::NETWORK)]
+    iface: Option<Interface>,
+
+    /// Endpoint to listen on: PORT, HOST:PORT, *:PORT or tcp:PORT:interface=HOST:backlog=N; repeatable
+    #[arg(long, value_name = "ENDPOINT", value_parser = parse_listen, conflicts_with = "port", help_heading = heading::NETWORK)]
+    listen: Vec<ListenEndpoint>,
+
+    /// Readers at once; more have to wait
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = parse_count, help_heading = heading::NETWORK)]
+    max_connections: NonZeroUsize,
+
+    /// Limit on a reader who takes nothing
+    #[arg(long, value_name = "DUR|off", default_value = "60s", value_parser = parse_limit, help_heading = heading::NETWORK)]
+    write_timeout: Limit,
+
+    /// Limit on the poems still going when told to stop
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration, help_heading = heading::NETWORK)]
+    drain: Duration,
+
+    /// Limit on the wait for the reader to close after the last byte
+    #[arg(long, value_name = "DUR", default_value = "2s", value_parser = parse_duration)]
+    #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
+    linger: Duration,
+
+    /// Write the ports to FILE once they are open, one per line
+    #[arg(long, value_name = "FILE", help_heading = heading::ADVANCED)]
+    port_file: Option<PathBuf>,
+
+    /// Write a newline to this file descriptor once the ports are open, and close it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
+    ready_fd: Option<u32>,
+}
+
+/// What `byron serve` is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// The poems, in the order of the arguments; at least one.
+    pub poems: Vec<ServedPoem>,
+    /// How slowly; at once when absent.
+    pub pace: Option<Pace>,
+    /// How many readers are served at once.
+    pub connections_max: NonZeroUsize,
+    /// How long a reader may take nothing.
+    pub write_timeout: Option<Duration>,
+    /// How long poems may go on when the server is told to stop.
+    pub drain: Duration,
+    /// How long to wait for the reader to close after the last byte.
+    pub linger: Duration,
+    /// Whether a changed file is served anew.
+    pub watch: bool,
+    /// After how many whole poems the server ends; never when absent.
+    pub poems_max: Option<NonZeroUsize>,
+    /// The file for the ports.
+    pub port_file: Option<PathBuf>,
+    /// The file descriptor for readiness, by the protocol of s6.
+    pub ready_fd: Option<u32>,
+    /// How much is said on standard error.
+    pub verbosity: Verbosity,
+}
+
+/// A poem and where it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedPoem {
+    /// The poem.
+    pub source: PoemSource,
+    /// Where; at least one.
+    pub endpoints: Vec<ListenEndpoint>,
+}
+
+/// How slowly a poem is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// How many bytes at a time.
+    pub chunk_bytes: NonZeroUsize,
+    /// The wait between them.
+    pub delay: Duration,
+}
+
+impl ServeArguments {
+    /// What is to be done, unless the arguments contradict each other.
+    pub fn into_config(self) -> Result<ServeConfig, UsageError> {
+        let pace = pace(self.num_bytes, self.delay)?;
+        let stdin_count = self
+            .poems
+            .iter()
+            .filter(|poem| poem.source == PoemSource::Stdin)
+            .count();
+        if stdin_count > 1 {
+            return Err(UsageError::new(
+                "standard input can be one poem only; put the others into files",
+            ));
+        }
+        if stdin_count > 0 && self.watch {
+            return Err(UsageError::new(
+                "standard input cannot be watched; put the poem into a file",
+            ));
+        }
+        let place = Place {
+            port: self.port,
+            iface: self.iface,
+            listen: self.listen,
+        };
+        let poems = place.assign(self.poems)?;
+        let mut taken = HashSet::new();
+        let mut fixed = poems
+            .iter()
+            .flat_map(|poem| &poem.endpoints)
+            .filter(|endpoint| endpoint.port != 0);
+        if let Some(twice) =
+            fixed.find(|endpoint| !taken.insert((&endpoint.interface, endpoint.port)))
+        {
+            let place = format!("{}:{}", twice.interface, twice.port);
+            return Err(UsageError::new(format!(
+                "{place} is wanted twice; every poem needs an endpoint of its own"
+            )));
+        }
+        Ok(ServeConfig {
+            poems,
+            pace,
+            connections_max: self.max_connections,
+            write_timeout: self.write_timeout.0,
+            drain: self.drain,
+            linger: self.linger,
+            watch: self.watch,
+            poems_max: self.once,
+            port_file: self.port_file,
+            ready_fd: self.ready_fd,
+            verbosity: self.verbosity.into(),
+        })
+    }
+}
+
+/// What the flags say about where to serve.
+struct Place {
+    port: Option<u16>,
+    iface: Option<Interface>,
+    listen: Vec<ListenEndpoint>,
+}
+
+impl Place {
+    fn assign(self, poems: Vec<PoemArgument>) -> Result<Vec<ServedPoem>, UsageError> {
+        let Place {
+            port,
+            iface,
+            listen,
+        } = self;
+        let flag = match (port, &iface, listen.is_empty()) {
+            (Some(_), _, _) => Some("--port"),
+            (None, _, false) => Some("--listen"),
+            (None, Some(_), true) => Some("--iface"),
+            (None, None, true) => None,
+        };
+        if let Some(flag) = flag {
+            if poems.len() > 1 {
+                return Err(UsageError::new(format!(
+                    "{flag} is for one poem, there are {}; give each its endpoint: \
+                     poetry/ecstasy.txt@10000 poetry/science.txt@10001",
+                    poems.len()
+                )));
+            }
+            if poems.iter().any(|poem| poem.endpoint.is_some()) {
+                return Err(UsageError::new(format!(
+                    "{flag} and POEM@ENDPOINT both say where; leave one out"
+                )));
+            }
+        }
+        let by_flags = if listen.is_empty() {
+            let local = ListenEndpoint::localhost(port.unwrap_or(0));
+            vec![ListenEndpoint {
+                interface: iface.unwrap_or(local.interface.clone()),
+                ..local
+            }]
+        } else {
+            listen
+        };
+        let served = poems
+            .into_iter()
+            .map(|PoemArgument { source, endpoint }| ServedPoem {
+                source,
+                endpoints: endpoint.map_or_else(|| by_flags.clone(), |endpoint| vec![endpoint]),
+            });
+        Ok(served.collect())
+    }
+}
+
+/// Either flag makes the server slow; the other has the tutorial's value then.
+fn pace(num_bytes: Option<u64>, delay: Option<Duration>) -> Result<Option<Pace>, UsageError> {
+    if num_bytes.is_none() && delay.is_none() {
+        return Ok(None);
+    }
+    let chunk_bytes = usize::try_from(num_bytes.unwrap_or(CHUNK_BYTES_DEFAULT))
+        .ok()
+        .and_then(NonZeroUsize::new);
+    let chunk_bytes = chunk_bytes
+        .ok_or_else(|| UsageError::new("--num-bytes 0 would never send a byte; say 1 or more"))?;
+    Ok(Some(Pace {
+        chunk_bytes,
+        delay: delay.unwrap_or(DELAY_DEFAULT),
+    }))
+}
+
+fn poem_argument() -> ValueParser {
+    OsStringValueParser::new()
+        .try_map(|argument| parse_poem_argument(&argument))
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn config(arguments: &str) -> Result<ServeConfig, String> {
+        let arguments = ["byron", "serve"].into_iter().chain(arguments.split(' '));
+        let cli = Cli::try_parse_from(arguments).map_err(|error| crate::cli::error_text(&error))?;
+        let Command::Serve(serve) = cli.command else {
+            panic!("not serve")
+        };
+        serve.into_config().map_err(|error| error.to_string())
+    }
+
+    fn endpoints(arguments: &str) -> Vec<String> {
+        let poems = config(arguments).unwrap().poems;
+        poems
+            .iter()
+            .flat_map(|poem| &poem.endpoints)
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn where_a_poem_is_served_depends_on_who_says_it() {
+        for (arguments, expected) in [
+            ("p", vec!["localhost:0"]),
+            ("--port 10000 p", vec!["localhost:10000"]),
+            ("--port 10000 --iface * p", vec!["*:10000"]),
+            ("--iface ::1 p", vec!["[::1]:0"]),
+            ("--listen 1 --listen *:2 p", vec!["localhost:1", "*:2"]),
+            ("p@1 q@2", vec!["localhost:1", "localhost:2"]),
+            ("p q@2", vec!["localhost:0", "localhost:2"]),
+        ] {
+            assert_eq!(endpoints(arguments), expected, "{arguments}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_together_is_refused_with_a_way_out() {
+        for (arguments, message) in [
+            (
+                "--port 1 p q",
+                "--port is for one poem, there are 2; give each its endpoint: poetry/ecstasy.txt@10000 poetry/science.txt@10001",
+            ),
+            (
+                "--port 1 p@2",
+                "--port and POEM@ENDPOINT both say where; leave one out",
+            ),
+            (
+                "p@1 q@1",
+                "localhost:1 is wanted twice; every poem needs an endpoint of its own",
+            ),
+            (
+                "-- - -@1",
+                "standard input can be one poem only; put the others into files",
+            ),
+            (
+                "--watch -",
+                "standard input cannot be watched; put the poem into a file",
+            ),
+            (
+                "--num-bytes 0 p",
+                "--num-bytes 0 would never send a byte; say 1 or more",
+            ),
+        ] {
+            assert_eq!(config(arguments).unwrap_err(), message);
+        }
+    }
+
+    #[test]
+    fn either_flag_makes_the_server_slow() {
+        let pace = |bytes, milliseconds| {
+            Some(Pace {
+                chunk_bytes: NonZeroUsize::new(bytes).unwrap(),
+                delay: Duration::from_millis(milliseconds),
+            })
+        };
+        for (arguments, expected) in [
+            ("p", None),
+            ("--num-bytes 30 p", pace(30, 700)),
+            ("--delay 0.1 p", pace(10, 100)),
+            ("--num-bytes 1KiB --delay 2s p", pace(1024, 2000)),
+        ] {
+            assert_eq!(config(arguments).unwrap().pace, expected, "{arguments}");
+        }
+    }
+
+    #[test]
+    fn once_may_be_more_than_once() {
+        assert_eq!(config("p").unwrap().poems_max, None);
+        assert_eq!(config("--once p").unwrap().poems_max, NonZeroUsize::new(1));
+        assert_eq!(
+            config("--once=3 p").unwrap().poems_max,
+            NonZeroUsize::new(3)
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! Restart intensity: how many restarts in how long are too many. Pure: time comes in as `now`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The sliding window of one supervisor, shared by all its children (`supervisor.erl`, `add_restart`).
+///
+/// OTP counts whole seconds, so its window is up to one second longer; this one is exact and includes its edge. It
+/// keeps at most `limit + 1` instants and looks at one, where OTP walks a list.
+#[derive(Debug, Clone)]
+pub(crate) struct Intensity {
+    limit: u32,
+    period: Duration,
+    recent: VecDeque<Instant>,
+}
+
+impl Intensity {
+    pub(crate) fn new(limit: u32, period: Duration) -> Self {
+        Self {
+            limit,
+            period,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// Counts a restart that is about to be tried; false if it is one too many.
+    pub(crate) fn admit(&mut self, now: Instant) -> bool {
+        self.forget(now);
+        self.recent.push_back(now);
+        self.recent.len() <= self.limit as usize
+    }
+
+    /// How many restarts are in the window.
+    pub(crate) fn used(&self, now: Instant) -> usize {
+        self.recent
+            .iter()
+            .filter(|at| self.is_recent(**at, now))
+            .count()
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    pub(crate) fn period(&self) -> Duration {
+        self.period
+    }
+
+    fn is_recent(&self, at: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(at) <= self.period
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|at| !self.is_recent(*at, now))
+        {
+            self.recent.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn admitted(limit: u32, period: Duration, at: &[u64]) -> Vec<bool> {
+        let start = Instant::now();
+        let mut intensity = Intensity::new(limit, period);
+        at.iter()
+            .map(|millis| intensity.admit(start + Duration::from_millis(*millis)))
+            .collect()
+    }
+
+    #[test]
+    fn intensity_zero_admits_no_restart() {
+        assert_eq!(admitted(0, SECOND, &[0, 5000]), [false, false]);
+    }
+
+    #[test]
+    fn one_more_than_the_limit_within_the_period_is_too_many() {
+        assert_eq!(admitted(2, SECOND, &[0, 10, 20]), [true, true, false]);
+    }
+
+    #[test]
+    fn the_window_slides_and_does_not_tumble() {
+        assert_eq!(
+            admitted(2, SECOND, &[0, 900, 1100, 1200]),
+            [true, true, true, false]
+        );
+    }
+
+    #[test]
+    fn a_sustained_rate_below_the_limit_never_ends() {
+        let at: Vec<_> = (0..1000).map(|n| n * 501).collect();
+        assert!(
+            admitted(2, SECOND, &at)
+                .into_iter()
+                .all(|is_admitted| is_admitted)
+        );
+    }
+
+    #[test]
+    fn the_edge_of_the_window_counts() {
+        assert_eq!(admitted(1, SECOND, &[0, 1000]), [true, false]);
+        assert_eq!(admitted(1, SECOND, &[0, 1001]), [true, true]);
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_limit() {
+        let start = Instant::now();
+        let mut intensity = Intensity::new(3, SECOND * 3600);
+        for _ in 0..4 {
+            intensity.admit(start);
+        }
+        assert_eq!(intensity.recent.len(), 4);
+        assert_eq!(intensity.used(start + SECOND * 3601), 0);
+    }
+}

@@ -1,0 +1,230 @@
+//! The state of a supervisor: its children in start order, and what is known of each. No waiting happens here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::child_spec::{AutoShutdown, ChildId, ChildSpec, ChildType, SupFlags};
+use crate::exit::ExitReason;
+use crate::intensity::Intensity;
+use crate::path::Path;
+use crate::pid::{Pid, PidMap};
+use crate::report::Offender;
+use crate::snapshot::{ChildState, ChildView, Introspect, LastExit, SupervisorView};
+
+/// A child's place in the start order; never used twice.
+pub(crate) type Key = u64;
+
+pub(crate) struct Child {
+    pub(crate) spec: ChildSpec,
+    pub(crate) state: ChildState,
+    /// Counts starts, successful or not.
+    pub(crate) incarnation: u32,
+    pub(crate) restarts: u32,
+    /// In a row; a long enough life forgets them.
+    pub(crate) failures: u32,
+    pub(crate) started_at: Option<Instant>,
+    pub(crate) last_exit: Option<LastExit>,
+    /// Siblings that were stopped with it and wait for its backoff.
+    pub(crate) taken_along: Vec<Key>,
+}
+
+impl Child {
+    fn new(spec: ChildSpec) -> Self {
+        Self {
+            spec,
+            state: ChildState::Stopped,
+            incarnation: 0,
+            restarts: 0,
+            failures: 0,
+            started_at: None,
+            last_exit: None,
+            taken_along: Vec::new(),
+        }
+    }
+
+    /// The event of its last exit, or 0: the cause of what is done about it.
+    pub(crate) fn last_event(&self) -> u64 {
+        self.last_exit.as_ref().map_or(0, |exit| exit.event)
+    }
+
+    pub(crate) fn offender(&self) -> Offender<'_> {
+        Offender {
+            id: &self.spec.id,
+            pid: self.state.pid(),
+            children: None,
+            restart: self.spec.restart.name(),
+            significant: self.spec.significant,
+            shutdown: &self.spec.shutdown,
+            child_type: self.spec.child_type.name(),
+        }
+    }
+}
+
+/// The children of one supervisor.
+pub(crate) struct Children {
+    pub(crate) path: Path,
+    pub(crate) flags: SupFlags,
+    pub(crate) intensity: Intensity,
+    by_key: BTreeMap<Key, Child>,
+    by_id: HashMap<ChildId, Key>,
+    by_pid: PidMap<Key>,
+    next_key: Key,
+}
+
+impl Children {
+    pub(crate) fn new(path: Path, flags: SupFlags) -> Self {
+        Self {
+            path,
+            flags,
+            intensity: Intensity::new(flags.intensity, flags.period),
+            by_key: BTreeMap::new(),
+            by_id: HashMap::new(),
+            by_pid: PidMap::default(),
+            next_key: 0,
+        }
+    }
+
+    /// Adds a child at the end of the start order.
+    pub(crate) fn push(&mut self, spec: ChildSpec) -> Key {
+        let key = self.next_key;
+        self.next_key += 1;
+        self.by_id.insert(Arc::clone(&spec.id), key);
+        self.by_key.insert(key, Child::new(spec));
+        key
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Child> {
+        let child = self.by_key.remove(&key)?;
+        self.by_id.remove(&child.spec.id);
+        if let Some(pid) = child.state.pid() {
+            self.by_pid.remove(&pid);
+        }
+        Some(child)
+    }
+
+    pub(crate) fn key_of(&self, id: &str) -> Option<Key> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(crate) fn key_of_pid(&self, pid: Pid) -> Option<Key> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&Child> {
+        self.by_key.get(&key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Child> {
+        self.by_key.get_mut(&key)
+    }
+
+    /// Changes a child's state, and keeps the way from pid to child right.
+    pub(crate) fn set_state(&mut self, key: Key, state: ChildState) {
+        let Some(child) = self.by_key.get_mut(&key) else {
+            return;
+        };
+        if let Some(pid) = child.state.pid() {
+            self.by_pid.remove(&pid);
+        }
+        if let Some(pid) = state.pid() {
+            self.by_pid.insert(pid, key);
+        }
+        child.state = state;
+    }
+
+    /// All children, first started first.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        self.by_key.keys().copied().collect()
+    }
+
+    /// The children whom the strategy takes along when this one fails, itself included, in start order.
+    pub(crate) fn affected(&self, key: Key) -> Vec<Key> {
+        // `Strategy::affected` in terms of keys, without counting places.
+        match self.flags.strategy {
+            crate::Strategy::OneForOne => vec![key],
+            crate::Strategy::OneForAll => self.keys(),
+            crate::Strategy::RestForOne => self
+                .by_key
+                .range((Bound::Included(key), Bound::Unbounded))
+                .map(|(key, _)| *key)
+                .collect(),
+        }
+    }
+
+    /// The child whose backoff ends first.
+    pub(crate) fn next_due(&self) -> Option<(Instant, Key)> {
+        self.by_key
+            .iter()
+            .filter_map(|(key, child)| child.state.until().map(|until| (until, *key)))
+            .min()
+    }
+
+    /// Whether the supervisor ends because this child has (`do_auto_shutdown`).
+    pub(crate) fn ends_with(&self, significant: bool) -> bool {
+        significant
+            && match self.flags.auto_shutdown {
+                AutoShutdown::Never => false,
+                AutoShutdown::AnySignificant => true,
+                AutoShutdown::AllSignificant => !self.by_key.values().any(|child| {
+                    child.spec.significant && !matches!(child.state, ChildState::Stopped)
+                }),
+            }
+    }
+
+    pub(crate) fn which(&self) -> Vec<(ChildId, ChildState, ChildType)> {
+        self.by_key
+            .values()
+            .rev()
+            .map(|child| {
+                (
+                    Arc::clone(&child.spec.id),
+                    child.state.clone(),
+                    child.spec.child_type,
+                )
+            })
+            .collect()
+    }
+}
+
+/// What the observer sees, without asking the supervisor.
+pub(crate) struct Shown(pub(crate) Arc<parking_lot::Mutex<Children>>);
+
+impl Introspect for Shown {
+    fn view(&self, _children_max: usize) -> SupervisorView {
+        let children = self.0.lock();
+        let now = Instant::now();
+        SupervisorView {
+            strategy: children.flags.strategy.name(),
+            restarts_used: children.intensity.used(now),
+            intensity: children.intensity.limit(),
+            period: children.intensity.period(),
+            children_total: children.by_key.len(),
+            children: children
+                .by_key
+                .values()
+                .map(|child| ChildView {
+                    path: children.path.child(Arc::clone(&child.spec.id)),
+                    state: child.state.clone(),
+                    incarnation: child.incarnation,
+                    restarts: child.restarts,
+                    last_exit: child.last_exit.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// A start that did not succeed, as the supervisor's own exit reason (OTP's
+/// `{shutdown, {failed_to_start_child, Id, Reason}}`).
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("failed_to_start_child({id},{reason})")]
+#[non_exhaustive]
+pub struct FailedToStartChild {
+    /// The child.
+    pub id: ChildId,
+    /// Why it did not start.
+    pub reason: ExitReason,
+}

@@ -1,0 +1,6 @@
+//! The tests of the program from outside, in one binary.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cli;
+mod tidy;
