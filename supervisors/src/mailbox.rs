@@ -142,8 +142,8 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
     /// An address of actix's; the channel behind it is made for the first one.
     pub(crate) fn addr(&mut self) -> Addr<A> {
         if self.bridge.is_none() {
-            // Capacity 0 is actix's word for unbounded. A bounded channel of actix's is no bound either, and loses
-            // wake-ups of those who wait for room.
+            // Capacity 0 is actix's word for unbounded. A bounded channel of actix's is no bound either: every new copy of
+            // the address gets one more message in.
             let (sender, receiver) = channel(0);
             // A dead process keeps no receiver: its addresses are closed from the start.
             let receiver = (!self.closed).then_some(receiver);

@@ -124,7 +124,7 @@ impl End {
 const SIGNALLED: u8 = 1;
 /// The process is over, or about to be: its actor is being dropped.
 const EXITING: u8 = 2;
-/// The process is dead. It is in the table until every monitor was told.
+/// The process is dead and its names are free. It is in the table until every monitor was told.
 const DEAD: u8 = 4;
 
 pub(crate) type PidSet = HashSet<Pid, BuildHasherDefault<PidHasher>>;
@@ -359,7 +359,7 @@ impl Core {
         if state.dead.is_some() {
             return;
         }
-        self.control.fetch_or(EXITING | DEAD, Ordering::AcqRel);
+        self.control.fetch_or(EXITING, Ordering::AcqRel);
         let reason = end.reason.clone();
         let old = mem::replace(
             &mut *state,
@@ -386,6 +386,7 @@ impl Core {
         drop_contained((waker, signals, trap));
 
         registry::release(self.pid, &names);
+        self.control.fetch_or(DEAD, Ordering::AcqRel);
         // A subscriber or an error's `Display` that panics must not rob those who wait for this end.
         let event = panic::catch_unwind(AssertUnwindSafe(|| self.tell(&end))).unwrap_or(0);
 

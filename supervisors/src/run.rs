@@ -60,17 +60,24 @@ struct Live<A: Actor<Context = Context<A>>> {
     ctx: Context<A>,
     /// Taken out of the queue in one go; handled one by one.
     inbox: VecDeque<BoxedMail<A>>,
-    /// What had come through addresses by then; handled before the inbox.
-    bridged: VecDeque<Envelope<A>>,
-    bridge: Option<AddressReceiver<A>>,
+    bridge: Option<Box<BridgeEnd<A>>>,
     futures: Vec<(SpawnHandle, BoxedFuture<A>)>,
-    /// What is running stays in one of these: a crash must not drop it while it unwinds, since a second panic would
-    /// abort the program, and whoever waits for its answer would hear of that before the process is known to be over.
+    /// What is running stays in one of these two, or in the bridge: a crash must not drop it while it unwinds, since a
+    /// second panic would abort the program, and whoever waits for its answer would hear of that before the process is
+    /// known to be over.
     letter: Option<BoxedMail<A>>,
-    envelope: Option<Envelope<A>>,
     wait: Option<BoxedFuture<A>>,
     actor: A,
     is_started: bool,
+}
+
+/// The end of the way that addresses lead.
+struct BridgeEnd<A: Actor<Context = Context<A>>> {
+    receiver: AddressReceiver<A>,
+    /// What had come when the inbox was filled; handled before the inbox.
+    taken: VecDeque<Envelope<A>>,
+    /// The one that is being handled; see [`Live::letter`].
+    open: Option<Envelope<A>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Run<A> {
@@ -251,7 +258,7 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
                 Some(End::panic(panic, live.ctx.cause))
             }
         };
-        let taken = live.inbox.len() + live.bridged.len();
+        let taken = live.taken();
         this.shared.core.taken.store(taken, Ordering::Relaxed);
         let is_spent = live.ctx.budget.get() == 0;
         if !this.is_ready && is_well_started {
@@ -286,11 +293,9 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         Self {
             ctx,
             inbox: VecDeque::new(),
-            bridged: VecDeque::new(),
             bridge: None,
             futures: Vec::new(),
             letter: None,
-            envelope: None,
             wait: None,
             actor,
             is_started: false,
@@ -406,19 +411,21 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     /// is in the queue, and whatever its sender had sent before it, by either way, is in one of the two by then.
     /// What comes through the channel later waits for the next time, so that neither way starves the other.
     fn handle_mail(&mut self, task: &mut TaskContext<'_>) -> bool {
-        let is_leftover = !self.inbox.is_empty() || !self.bridged.is_empty();
+        let is_leftover = self.taken() > 0;
         if !is_leftover {
             self.take_mail(task);
         }
         let mut handled = 0;
-        while !self.bridged.is_empty() && !self.ctx.waiting() {
-            let Some(envelope) = self.bridged.pop_front() else {
-                break;
-            };
-            let envelope = self.envelope.insert(envelope);
-            envelope.handle(&mut self.actor, &mut self.ctx);
-            self.envelope = None;
-            handled += 1;
+        if let Some(bridge) = &mut self.bridge {
+            while !bridge.taken.is_empty() && !self.ctx.waiting() {
+                let Some(envelope) = bridge.taken.pop_front() else {
+                    break;
+                };
+                let envelope = bridge.open.insert(envelope);
+                envelope.handle(&mut self.actor, &mut self.ctx);
+                bridge.open = None;
+                handled += 1;
+            }
         }
         while !self.inbox.is_empty() && !self.ctx.waiting() {
             let Some(letter) = self.inbox.pop_front() else {
@@ -452,17 +459,28 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     fn take_mail(&mut self, task: &mut TaskContext<'_>) {
         let mut queue = self.ctx.shared.queue.lock();
         std::mem::swap(&mut queue.mail, &mut self.inbox);
-        if self.bridge.is_none() {
-            self.bridge = queue.take_bridge();
-        }
+        let receiver = queue.take_bridge();
         drop(queue);
+        if let Some(receiver) = receiver {
+            self.bridge = Some(Box::new(BridgeEnd {
+                receiver,
+                taken: VecDeque::new(),
+                open: None,
+            }));
+        }
         if let Some(bridge) = &mut self.bridge {
-            while let Poll::Ready(Some(envelope)) = Pin::new(&mut *bridge).poll_next(task) {
-                self.bridged.push_back(envelope);
+            while let Poll::Ready(Some(envelope)) = Pin::new(&mut bridge.receiver).poll_next(task) {
+                bridge.taken.push_back(envelope);
             }
         }
-        let taken = self.inbox.len() + self.bridged.len();
+        let taken = self.taken();
         self.ctx.shared.core.taken.store(taken, Ordering::Relaxed);
+    }
+
+    /// How many messages were taken in and not handled yet.
+    fn taken(&self) -> usize {
+        let bridged = self.bridge.as_ref().map_or(0, |bridge| bridge.taken.len());
+        self.inbox.len() + bridged
     }
 
     /// Polls every spawned future once. True if one of them, or a handler, spawned or cancelled another.
@@ -518,25 +536,30 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         let Self {
             mut ctx,
             inbox,
-            bridged,
             bridge,
             futures,
             letter,
-            envelope,
             wait,
             actor,
             ..
         } = self;
         let waits = std::mem::take(&mut ctx.waits);
         let spawned = std::mem::take(&mut ctx.spawned);
-        drop_contained((letter, envelope));
+        drop_contained(letter);
         let wait = drop_contained(wait);
         let futures = drop_each(futures.into_iter().chain(spawned));
         let waits = drop_each(waits);
         drop_contained(ctx);
-        drop_each(bridged);
         drop_each(inbox);
-        drop_contained(bridge);
+        if let Some(bridge) = bridge {
+            let BridgeEnd {
+                receiver,
+                taken,
+                open,
+            } = *bridge;
+            drop_each(taken.into_iter().chain(open));
+            drop_contained(receiver);
+        }
         let actor = drop_contained(actor);
         wait.or(futures).or(waits).or(actor)
     }
