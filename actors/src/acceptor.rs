@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -105,13 +105,13 @@ impl Future for Acceptor {
             };
             match this.queue.poll_accept(task) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok((stream, peer_addr))) => {
+                Poll::Ready(Ok(stream)) => {
                     accepted += 1;
                     if this.is_steward {
                         Tally::add(&this.recital.tally.stewarded, 1);
                     }
                     let recital = Arc::clone(&this.recital);
-                    let connection = Connection::new(stream, peer_addr, recital, permit);
+                    let connection = Connection::new(stream, recital, permit);
                     supervisor.do_send(StartDynamicChild::once(move |_| connection));
                 }
                 Poll::Ready(Err(error)) => match what_to_do(&error) {
@@ -189,10 +189,7 @@ impl Queue {
         })
     }
 
-    fn poll_accept(
-        &mut self,
-        task: &mut TaskContext<'_>,
-    ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    fn poll_accept(&mut self, task: &mut TaskContext<'_>) -> Poll<io::Result<TcpStream>> {
         loop {
             match self.readiness.poll_read_ready(task) {
                 Poll::Pending => return Poll::Pending,
@@ -205,8 +202,8 @@ impl Queue {
             match accepted {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
-                Ok((stream, peer_addr)) => {
-                    return Poll::Ready(stream.set_nonblocking(true).map(|()| (stream, peer_addr)));
+                Ok((stream, _)) => {
+                    return Poll::Ready(stream.set_nonblocking(true).map(|()| stream));
                 }
             }
         }
@@ -223,13 +220,10 @@ impl Queue {
         tokio::net::TcpListener::from_std(listener).map(Self)
     }
 
-    fn poll_accept(
-        &mut self,
-        task: &mut TaskContext<'_>,
-    ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    fn poll_accept(&mut self, task: &mut TaskContext<'_>) -> Poll<io::Result<TcpStream>> {
         self.0
             .poll_accept(task)
-            .map(|accepted| accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))))
+            .map(|accepted| accepted.and_then(|(stream, _)| stream.into_std()))
     }
 }
 

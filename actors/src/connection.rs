@@ -54,7 +54,6 @@ const DISCARD_BYTES: usize = 4096;
 /// Recites a poem to one reader.
 pub struct Connection {
     socket: Socket,
-    peer_addr: SocketAddr,
     /// What the kernel does not have yet.
     left: Bytes,
     phase: Phase,
@@ -67,7 +66,8 @@ pub struct Connection {
 
 enum Socket {
     Unregistered(TcpStream),
-    Registered(tokio::net::TcpStream),
+    /// Boxed: few connections ever get here.
+    Registered(Box<tokio::net::TcpStream>),
     /// The reactor refused it; the connection is over.
     Lost,
 }
@@ -105,7 +105,7 @@ pub struct WriteTimeout(pub Duration);
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("peer_addr", &self.peer_addr)
+            .field("peer_addr", &self.socket.peer_addr())
             .field("left", &self.left.len())
             .finish_non_exhaustive()
     }
@@ -113,12 +113,7 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     /// For a reader who was just accepted. The socket must not block.
-    pub(crate) fn new(
-        stream: TcpStream,
-        peer_addr: SocketAddr,
-        recital: Arc<Recital>,
-        permit: Permit,
-    ) -> Self {
+    pub(crate) fn new(stream: TcpStream, recital: Arc<Recital>, permit: Permit) -> Self {
         // Linux has handed both down from the listening socket.
         if !cfg!(target_os = "linux") {
             let socket = SockRef::from(&stream);
@@ -128,7 +123,6 @@ impl Connection {
         Tally::add(&recital.tally.accepted, 1);
         Self {
             socket: Socket::Unregistered(stream),
-            peer_addr,
             left: recital.poem().text,
             phase: Phase::Reciting {
                 due: Instant::now(),
@@ -352,8 +346,8 @@ pub struct HowFar;
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// The reader.
-    pub peer_addr: SocketAddr,
+    /// The reader; `None` if it has left already.
+    pub peer_addr: Option<SocketAddr>,
     /// How many bytes are still to be said.
     pub left_bytes: usize,
 }
@@ -363,7 +357,7 @@ impl Handler<HowFar> for Connection {
 
     fn handle(&mut self, _: HowFar, _: &mut Context<Self>) -> Self::Result {
         MessageResult(Progress {
-            peer_addr: self.peer_addr,
+            peer_addr: self.socket.peer_addr(),
             left_bytes: self.left.len(),
         })
     }
@@ -411,7 +405,7 @@ impl Socket {
     fn poll_writable(&mut self, task: &mut TaskContext<'_>) -> io::Result<Poll<()>> {
         *self = match std::mem::replace(self, Self::Lost) {
             Self::Unregistered(stream) => {
-                Self::Registered(tokio::net::TcpStream::from_std(stream)?)
+                Self::Registered(Box::new(tokio::net::TcpStream::from_std(stream)?))
             }
             registered => registered,
         };
@@ -424,10 +418,18 @@ impl Socket {
         }
     }
 
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Unregistered(stream) => stream.peer_addr().ok(),
+            Self::Registered(stream) => stream.peer_addr().ok(),
+            Self::Lost => None,
+        }
+    }
+
     fn disarm_and_shutdown(&self) -> io::Result<()> {
         let socket = match self {
             Self::Unregistered(stream) => SockRef::from(stream),
-            Self::Registered(stream) => SockRef::from(stream),
+            Self::Registered(stream) => SockRef::from(&**stream),
             Self::Lost => return Err(lost()),
         };
         socket.set_linger(None)?;
@@ -443,7 +445,7 @@ impl Socket {
                 Self::Unregistered(stream) => stream.read(&mut bytes),
                 // Not through the reactor: these looks are paced by a timer.
                 Self::Registered(stream) => {
-                    let socket = SockRef::from(&*stream);
+                    let socket = SockRef::from(&**stream);
                     stream.try_io(Interest::READABLE, || (&*socket).read(&mut bytes))
                 }
                 Self::Lost => Err(lost()),

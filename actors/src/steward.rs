@@ -19,6 +19,7 @@ use crate::acceptor::Acceptor;
 use crate::binding::Binding;
 use crate::listener::Post;
 use crate::recital::Recital;
+use crate::tally::Tally;
 
 /// How long a listener may be silent before a steward stands in for it.
 pub const STALL_LIMIT: Duration = Duration::from_millis(700);
@@ -69,6 +70,7 @@ impl Steward {
                 Some(acceptor) if !is_silent => {
                     ctx.cancel_future(acceptor);
                     self.standing_in[at] = None;
+                    Tally::subtract(&self.recital.tally.stalled, 1);
                     tracing::info!(post = ?self.posts[at], "the listener is back");
                 }
                 _ => {}
@@ -90,6 +92,7 @@ impl Steward {
             Err(error) => tracing::warn!(?post, %error, "cannot stand in for a stalled listener"),
             Ok(acceptor) => {
                 tracing::warn!(?post, "the listener stalls; its steward accepts");
+                Tally::add(&self.recital.tally.stalled, 1);
                 self.standing_in[at] = Some(ctx.spawn(wrap_future(acceptor).map(
                     |outcome, _: &mut Self, ctx: &mut Context<Self>| match outcome {
                         Ok(()) => ctx.stop(),
@@ -98,6 +101,13 @@ impl Steward {
                 )));
             }
         }
+    }
+}
+
+impl Drop for Steward {
+    fn drop(&mut self) {
+        let stalled = self.standing_in.iter().flatten().count() as u64;
+        Tally::subtract(&self.recital.tally.stalled, stalled);
     }
 }
 

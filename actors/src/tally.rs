@@ -14,6 +14,7 @@ pub(crate) struct Tally {
     pub(crate) parked: AtomicU64,
     pub(crate) exhausted: AtomicU64,
     pub(crate) stewarded: AtomicU64,
+    pub(crate) stalled: AtomicU64,
 }
 
 /// A [`Tally`] as it was at one moment.
@@ -40,11 +41,17 @@ pub struct TallyCounts {
     pub exhausted: u64,
     /// Readers accepted by a steward in place of a listener that stalled.
     pub stewarded: u64,
+    /// Listeners in whose place a steward accepts now.
+    pub stalled: u64,
 }
 
 impl Tally {
     pub(crate) fn add(counter: &AtomicU64, number: u64) {
         counter.fetch_add(number, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(counter: &AtomicU64, number: u64) {
+        counter.fetch_sub(number, Ordering::Relaxed);
     }
 
     pub(crate) fn counts(&self, active: usize) -> TallyCounts {
@@ -60,6 +67,7 @@ impl Tally {
             parked: read(&self.parked),
             exhausted: read(&self.exhausted),
             stewarded: read(&self.stewarded),
+            stalled: read(&self.stalled),
         }
     }
 }

@@ -24,6 +24,7 @@
 //! | a server | restarted; what it had decided is in the shared state; readers notice nothing |
 //! | a connections' supervisor | its readers are reset, and it is restarted; other arbiters' readers notice nothing |
 //! | a download | restarted with backoff, up to the number of retries; it continues where it was |
+//! | an arbiter | its readers are reset; a steward accepts in its place for as long as it is gone |
 //! | the coordinator, the client or the downloads' supervisor | the client ends: it knew what nobody else knows |
 //!
 //! Start order is list order, and the end is the other way round: a server stops listening before it gives up its
@@ -51,7 +52,7 @@ use crate::server::{Drained, Server, ServerConfig, drain};
 use crate::steward::Steward;
 use crate::tally::TallyCounts;
 
-/// How many restarts within [`RESTART_PERIOD`] a server's supervisors tolerate.
+/// How many restarts within [`RESTART_PERIOD`] a server's supervisors tolerate for each child.
 pub const RESTARTS_MAX: u32 = 10;
 
 /// The window of [`RESTARTS_MAX`].
@@ -60,8 +61,9 @@ pub const RESTART_PERIOD: Duration = Duration::from_secs(10);
 /// How long a connection or a download may take to stop.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A listener that cannot start again at once (no descriptors, say) tries again later and later.
-pub const LISTENER_BACKOFF: Backoff =
+/// What cannot start again at once (no descriptors, say, or its arbiter is gone) tries again later and later: at most
+/// [`RESTARTS_MAX`] times in [`RESTART_PERIOD`], so that the loss of one arbiter does not end the server.
+pub const RESTART_BACKOFF: Backoff =
     Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// Tells the servers and clients of one program apart in the registry.
@@ -71,10 +73,11 @@ fn unique(kind: &str, id: &str) -> String {
     format!("{kind}-{number}/{id}")
 }
 
-fn one_for_one() -> SupFlags {
+fn one_for_one(children: usize) -> SupFlags {
+    let children = u32::try_from(children).unwrap_or(u32::MAX);
     SupFlags {
         strategy: Strategy::OneForOne,
-        intensity: RESTARTS_MAX,
+        intensity: RESTARTS_MAX.saturating_mul(children),
         period: RESTART_PERIOD,
         ..SupFlags::default()
     }
@@ -157,7 +160,8 @@ pub fn server_spec(
         connections,
     };
     let of = handle.clone();
-    let spec = ChildSpec::supervisor(id, one_for_one(), move || server_children(&of, &arbiters));
+    let flags = one_for_one(arbiter_count + 2);
+    let spec = ChildSpec::supervisor(id, flags, move || server_children(&of, &arbiters));
     Ok((spec, handle))
 }
 
@@ -176,6 +180,7 @@ fn server_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<ChildSp
         };
         children.push(
             ChildSpec::dynamic_supervisor(format!("connections-{at}"), flags)
+                .backoff(RESTART_BACKOFF)
                 .at(Placement::On(arbiter.clone()))
                 .registered(name.clone()),
         );
@@ -192,9 +197,10 @@ fn server_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<ChildSp
         .registered(handle.name.clone()),
     );
     let (of, arbiters) = (handle.clone(), arbiters.clone());
+    let listeners = (handle.local_addrs().len() + 1) * arbiters.arbiters().len();
     children.push(ChildSpec::supervisor(
         "listeners",
-        one_for_one(),
+        one_for_one(listeners),
         move || listener_children(&of, &arbiters),
     ));
     children
@@ -228,7 +234,7 @@ fn listener_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<Child
                 })
                 // It ends normally when the server closes.
                 .restart(Restart::Transient)
-                .backoff(LISTENER_BACKOFF)
+                .backoff(RESTART_BACKOFF)
                 .at(Placement::On(arbiter.clone())),
             );
         }
@@ -247,7 +253,7 @@ fn listener_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<Child
                 )
             })
             .restart(Restart::Transient)
-            .backoff(LISTENER_BACKOFF)
+            .backoff(RESTART_BACKOFF)
             .at(Placement::On(arbiter.clone())),
         );
     }
@@ -318,7 +324,7 @@ pub async fn start_servers(
     name: &str,
     servers: Vec<ChildSpec>,
 ) -> Result<ActorRef<Supervisor>, ExitReason> {
-    Supervisor::start(name, one_for_one(), servers).await
+    Supervisor::start(name, one_for_one(servers.len()), servers).await
 }
 
 /// Stops a tree from the root, children first in reverse order, and answers how it ended.
@@ -374,4 +380,18 @@ fn client_children(id: &str, config: ClientConfig) -> (Vec<ChildSpec>, ClientHan
             .registered(client),
     ];
     (children, ClientHandle { coordinator }, events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_restarted_does_not_end_its_supervisor() {
+        let backoff = Backoff {
+            jitter: 0.0,
+            ..RESTART_BACKOFF
+        };
+        assert_eq!(backoff.gives_up_after(RESTARTS_MAX, RESTART_PERIOD), None);
+    }
 }

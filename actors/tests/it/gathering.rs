@@ -170,6 +170,23 @@ fn a_client_without_its_coordinator_ends_and_so_do_the_events() {
 }
 
 #[test]
+fn a_client_whose_events_nobody_takes_ends_and_hangs_up() {
+    run(async {
+        let served = serve("endless", endless()).await;
+        let (client, _, mut events) = tree::start_client("get", get(&[served.addr()]))
+            .await
+            .unwrap();
+        while !matches!(events.recv().await.unwrap(), Event::Chunk(_)) {}
+        let end = exited(client.pid());
+        drop(events);
+        // The next event finds nobody.
+        kill(served.connection().await);
+        assert!(matches!(end.await, ExitReason::Shutdown(_)));
+        served.stop().await;
+    });
+}
+
+#[test]
 fn a_reader_who_does_not_take_the_bytes_stops_the_server_not_the_memory() {
     run(async {
         let stuck = Rc::new(Notify::new());

@@ -110,6 +110,30 @@ fn a_killed_connection_resets_its_reader() {
 }
 
 #[test]
+fn a_kill_after_the_last_byte_takes_nothing_back() {
+    run(async {
+        let poem = text(64 << 10);
+        let served = serve(poem.clone(), Manner::default()).await;
+        // Most of the poem is still with the server's kernel when its actor dies.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let reader = socket.connect(served.addr()).await.unwrap();
+        let pid = served.connection().await;
+        let connection = ActorRef::<Connection>::of(pid).expect("it lives");
+        while connection.send(HowFar).await.unwrap().left_bytes > 0 {}
+        let end = exited(pid);
+        kill(pid);
+        assert_eq!(end.await, ExitReason::Killed);
+        let (heard, end) = read_all(reader).await;
+        end.unwrap();
+        assert!(heard == poem);
+        let counts = served.handle.counts();
+        assert_eq!((counts.served, counts.reset), (1, 0));
+        served.stop().await;
+    });
+}
+
+#[test]
 fn a_connection_that_panics_resets_its_reader_and_no_other() {
     run(async {
         let served = serve("ab", pace(1, ms(300))).await;

@@ -5,9 +5,12 @@ use std::sync::mpsc;
 
 use byron_actors::Manner;
 use byron_supervisors::{ExitReason, exited, kill};
+use futures_util::future::join_all;
 use tokio::io::AsyncReadExt;
 
-use crate::support::{endless, eventually, ms, pace, pid_at, read_all, run, serve, serve_on};
+use crate::support::{
+    Served, endless, eventually, ms, pace, pid_at, read_all, run, serve, serve_on,
+};
 
 #[test]
 fn a_killed_listener_is_replaced_and_harms_nobody() {
@@ -68,28 +71,45 @@ fn a_stalled_listener_keeps_none_of_its_readers() {
         let served = serve_on("whoever", Manner::default(), 2).await;
         assert_eq!(read_all(served.reader().await).await.0, b"whoever");
         let (unblock, blocked) = mpsc::channel::<()>();
+        let (tell, is_blocked) = tokio::sync::oneshot::channel();
         served.arbiters[0].spawn_fn(move || {
+            let _ = tell.send(());
             let _ = blocked.recv();
         });
-        let readers: Vec<_> =
-            futures_util::future::join_all((0..40).map(|_| served.reader())).await;
-        for (heard, end) in futures_util::future::join_all(readers.into_iter().map(read_all)).await
-        {
-            assert_eq!((heard.as_slice(), end.is_ok()), (&b"whoever"[..], true));
-        }
-        let stewarded = served.handle.counts().stewarded;
+        is_blocked.await.unwrap();
+        expect_whole(&served, 40).await;
+        let counts = served.handle.counts();
         assert!(
-            stewarded > 0,
-            "with 40 readers, some were dealt to the blocked arbiter"
+            counts.stewarded > 0,
+            "of 40 readers some were dealt to the blocked arbiter"
         );
+        assert!(counts.stalled > 0);
         unblock.send(()).unwrap();
-        // The listener is back: its readers are its own again.
         eventually("the steward steps back", || {
-            let steward = pid_at(served.root.pid(), "steward-1");
-            steward.is_some()
+            served.handle.counts().stalled == 0
         })
         .await;
-        assert_eq!(read_all(served.reader().await).await.0, b"whoever");
+        expect_whole(&served, 40).await;
         served.stop().await;
     });
+}
+
+#[test]
+fn a_dead_arbiter_costs_its_own_readers_and_no_other() {
+    run(async {
+        let served = serve_on("whoever", Manner::default(), 2).await;
+        expect_whole(&served, 4).await;
+        served.arbiters[0].stop();
+        eventually("a steward stands in", || served.handle.counts().stalled > 0).await;
+        expect_whole(&served, 40).await;
+        assert!(served.handle.counts().stewarded > 0);
+        served.stop().await;
+    });
+}
+
+async fn expect_whole(served: &Served, readers: usize) {
+    let readers = join_all((0..readers).map(|_| served.reader())).await;
+    for (heard, end) in join_all(readers.into_iter().map(read_all)).await {
+        assert_eq!((heard.as_slice(), end.is_ok()), (&b"whoever"[..], true));
+    }
 }
