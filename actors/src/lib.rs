@@ -6,19 +6,28 @@
 //! poetry/x.txt ─► server ─► connection ═══ wire, TCP ═══► download ─► coordinator ─► whoever takes the events
 //! ```
 //!
-//! | actor | started by | what it does |
-//! | --- | --- | --- |
-//! | [`Server`] | [`tree`] | gives the word of command: another poem, suspend, resume, drain |
-//! | [`Listener`] | `listeners` | accepts the readers of one arbiter at one address |
-//! | [`Steward`] | `listeners` | stands in for listeners that stall |
-//! | [`Connection`] | a listener | recites the poem to one reader |
-//! | [`Client`] | [`tree`] | asks a set of servers, one download each |
-//! | [`Download`] | the client | listens to one server, once |
-//! | [`Coordinator`] | [`tree`] | gathers poems and losses, and tells [`Event`]s |
+//! | file | actor | started by | what it does |
+//! | --- | --- | --- | --- |
+//! | `server` | [`Server`] | [`tree`] | gives the word of command: another poem, suspend, resume, drain |
+//! | `listener` | [`Listener`] | `listeners` | accepts the readers of one arbiter at one address |
+//! | `steward` | [`Steward`] | `listeners` | stands in for listeners that stall |
+//! | `connection` | [`Connection`] | a listener | recites the poem to one reader |
+//! | `client` | [`Client`] | [`tree`] | asks a set of servers, one download each |
+//! | `download` | [`Download`] | the client | listens to one server, once |
+//! | `coordinator` | [`Coordinator`] | [`tree`] | gathers poems and losses, and tells [`Event`]s |
 //!
-//! Who restarts them, and what else falls when one falls, is in [`tree`]. What is no actor: [`Poem`] (a value), the wire
-//! ([`Pace`], [`Prefix`], [`Rereading`]), [`Binding`] (the sockets of a server, which outlive its listeners), and the
-//! gate and tally that the actors of one server share.
+//! Who restarts them, and what else falls when one falls, is in [`tree`]. What is no actor:
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `poem` | [`Poem`], a value, and how one is read |
+//! | `wire` | what both halves know of the bytes between them: [`Pace`], [`Prefix`], [`Rereading`] |
+//! | `binding` | [`Binding`], the sockets of a server, which outlive its listeners |
+//! | `acceptor` | how listeners and stewards accept: in batches, with pauses, through the gate |
+//! | `gate` | how many readers there may be, and when the last one has left |
+//! | `recital` | what the actors of one server share: poem, [`Manner`], gate, tally |
+//! | `tally` | what was counted |
+//! | `connect` | how a download gets a socket: resolve, then all addresses in turn |
 //!
 //! # Invariants
 //!
