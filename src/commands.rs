@@ -2,22 +2,24 @@
 
 use std::io::{self, Write};
 
-use anyhow::bail;
 use thiserror::Error;
 
 use crate::cli::{Cli, Command};
 use crate::exit_code::ExitCode;
 
 pub mod completions;
+pub mod demo;
+pub mod get;
 pub mod man;
+pub mod serve;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     cli.apply_colour();
     match cli.command {
-        Command::Get(get) => not_yet("get", &get.into_config()?),
-        Command::Serve(serve) => not_yet("serve", &serve.into_config()?),
-        Command::Demo(demo) => not_yet("demo", &demo.verbosity()),
+        Command::Get(get) => get::run(get.into_config()?),
+        Command::Serve(serve) => serve::run(serve.into_config()?),
+        Command::Demo(demo) => demo::run(demo.verbosity()),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     }
@@ -41,6 +43,12 @@ pub fn exit_code_of(error: &anyhow::Error) -> ExitCode {
 #[error("cannot write to standard output")]
 pub struct WriteStdoutError(#[source] pub io::Error);
 
+/// A line for a person on standard error.
+fn say(line: &str) {
+    // With standard error closed there is nobody to tell.
+    let _ = writeln!(anstream::stderr(), "byron: {line}");
+}
+
 /// Writes data that was asked for to standard output, as it is.
 fn write_stdout(bytes: &[u8]) -> Result<(), WriteStdoutError> {
     let mut stdout = io::stdout().lock();
@@ -48,8 +56,4 @@ fn write_stdout(bytes: &[u8]) -> Result<(), WriteStdoutError> {
         .write_all(bytes)
         .and_then(|()| stdout.flush())
         .map_err(WriteStdoutError)
-}
-
-fn not_yet(command: &str, config: &dyn std::fmt::Debug) -> anyhow::Result<ExitCode> {
-    bail!("this build of byron has no `{command}` yet; it would have done: {config:?}")
 }

@@ -16,6 +16,8 @@ pub enum ExitCode {
     Usage = 2,
     /// `get` got none of the poems.
     AllFailed = 3,
+    /// The root supervisor gave up.
+    GaveUp = 6,
     /// The drain deadline passed and connections were reset.
     DrainExpired = 7,
     /// A bug in byron; the message says how to report it.
@@ -40,6 +42,8 @@ pub mod exit {
     pub const USAGE: u8 = ExitCode::Usage as u8;
     /// `get` got none of the poems.
     pub const ALL_FAILED: u8 = ExitCode::AllFailed as u8;
+    /// The root supervisor gave up.
+    pub const GAVE_UP: u8 = ExitCode::GaveUp as u8;
     /// The drain deadline passed and connections were reset.
     pub const DRAIN_EXPIRED: u8 = ExitCode::DrainExpired as u8;
     /// A bug in byron; the message says how to report it.
@@ -54,11 +58,12 @@ pub mod exit {
 
 impl ExitCode {
     /// All of them, in the order of their numbers.
-    pub const ALL: [ExitCode; 9] = [
+    pub const ALL: [ExitCode; 10] = [
         ExitCode::Done,
         ExitCode::SomeFailed,
         ExitCode::Usage,
         ExitCode::AllFailed,
+        ExitCode::GaveUp,
         ExitCode::DrainExpired,
         ExitCode::Bug,
         ExitCode::Interrupted,
@@ -78,6 +83,9 @@ impl ExitCode {
             ExitCode::SomeFailed => "Some of the work failed, or a server could not start.",
             ExitCode::Usage => "The command line is wrong; nothing was done.",
             ExitCode::AllFailed => "get got none of the poems.",
+            ExitCode::GaveUp => {
+                "The root supervisor gave up: too many restarts in too short a time."
+            }
             ExitCode::DrainExpired => "The drain deadline passed and connections were reset.",
             ExitCode::Bug => "A bug in byron; the message says how to report it.",
             ExitCode::Interrupted => "Stopped by SIGINT.",
@@ -110,7 +118,7 @@ mod tests {
     fn the_numbers_are_the_documented_ones() {
         assert_eq!(
             ExitCode::ALL.map(ExitCode::number),
-            [0, 1, 2, 3, 7, 70, 130, 141, 143]
+            [0, 1, 2, 3, 6, 7, 70, 130, 141, 143]
         );
     }
 

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod commands;
 pub mod endpoint;
 pub mod exit_code;
+pub mod host;
 pub mod output_file;
 pub mod present;
 pub mod quantity;

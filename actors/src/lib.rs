@@ -1,1 +1,126 @@
-//! The poetry network.
+//! The poetry network: poems over TCP, recited and heard by supervised actors.
+//!
+//! # The map, in the order a poem meets it
+//!
+//! ```text
+//! poetry/x.txt ─► server ─► connection ═══ wire, TCP ═══► download ─► coordinator ─► whoever takes the events
+//! ```
+//!
+//! | file | actor | started by | what it does |
+//! | --- | --- | --- | --- |
+//! | `server` | [`Server`] | [`tree`] | gives the word of command: another poem, suspend, resume, drain |
+//! | `listener` | [`Listener`] | `listeners` | accepts the readers of one arbiter at one address |
+//! | `steward` | [`Steward`] | `listeners` | stands in for listeners that stall |
+//! | `connection` | [`Connection`] | a listener | recites the poem to one reader |
+//! | `client` | [`Client`] | [`tree`] | asks a set of servers, one download each |
+//! | `download` | [`Download`] | the client | listens to one server, once |
+//! | `coordinator` | [`Coordinator`] | [`tree`] | gathers poems and losses, and tells [`Event`]s |
+//!
+//! Who restarts them, and what else falls when one falls, is in [`tree`]. What is no actor:
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `poem` | [`Poem`], a value, and how one is read |
+//! | `wire` | what both halves know of the bytes between them: [`Pace`], [`Prefix`], [`Rereading`] |
+//! | `binding` | [`Binding`], the sockets of a server, which outlive its listeners |
+//! | `acceptor` | how listeners and stewards accept: in batches, with pauses, through the gate |
+//! | `gate` | how many readers there may be, and when the last one has left |
+//! | `recital` | what the actors of one server share: poem, [`Manner`], gate, tally |
+//! | `tally` | what was counted |
+//! | `connect` | how a download gets a socket: resolve, then all addresses in turn |
+//!
+//! # Invariants
+//!
+//! - A crash never looks like the end of a poem. While a poem is unfinished its socket is armed to reset.
+//! - A poem is bytes. Nothing here decodes them.
+//! - The left half (server, listener, steward, connection) and the right half (client, download, coordinator) never
+//!   import each other; they meet in `wire` and `poem`.
+//! - Nothing here prints, exits or reads arguments.
+//! - Every wait has a limit, and every limit is a named constant or a setting with one for its default. What is queued
+//!   is bounded: readers by the accept queue and the gate, bytes by the credit of each poem.
+//! - No actor keeps a sibling's handle over a restart; it asks for the name again.
+//! - A child's end is a `Down` with a reason. A reader who leaves is `Normal`; a download that may be tried again is
+//!   `Error`; one that may not is `Shutdown`.
+//!
+//! # A poem from one end to the other
+//!
+//! ```
+//! use byron_actors::{ClientConfig, Event, Poem, ServerConfig, Target, Whereabouts, tree};
+//! use byron_supervisors::ArbiterPool;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! actix::System::new().block_on(async {
+//!     let here = ArbiterPool::new([actix::Arbiter::current()]);
+//!     let poem = Poem::new("beauty", "She walks in beauty, like the night");
+//!     let (spec, server) = tree::server_spec("beauty", ServerConfig::new(poem, 0), &here)?;
+//!     let servers = tree::start_servers("servers", vec![spec]).await.expect("it starts");
+//!
+//!     let target = Target::new("beauty", Whereabouts::Addresses(server.local_addrs().to_vec()));
+//!     let wanted = ClientConfig::new(vec![target]);
+//!     let (client, _, mut events) = tree::start_client("get", wanted).await.expect("it starts");
+//!     let mut heard = Vec::new();
+//!     while let Some(event) = events.recv().await {
+//!         match event {
+//!             Event::Chunk(chunk) => heard.extend_from_slice(&chunk.bytes),
+//!             Event::Done { poems, .. } => {
+//!                 assert_eq!(poems, 1);
+//!                 break;
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//!     assert_eq!(heard, b"She walks in beauty, like the night");
+//!     tree::stop(&client, tree::STOP_TIMEOUT).await;
+//!     tree::stop(&servers, tree::STOP_TIMEOUT).await;
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! # To add an actor
+//!
+//! One file, one place. The file has the shape of the others: what it is, who starts it, whom it talks to and what it
+//! never does; its limits as constants; the struct; `impl Actor`; then each message above its handler; then the plain
+//! functions that decide, and their tests. The place is a `mod` line below, in the order a poem meets it. If it is
+//! started when the program starts, it also has a line in [`tree`].
+
+mod poem;
+mod wire;
+
+mod acceptor;
+mod binding;
+mod connection;
+mod gate;
+mod listener;
+mod recital;
+mod server;
+mod steward;
+mod tally;
+
+mod client;
+mod connect;
+mod coordinator;
+mod download;
+
+pub mod tree;
+
+pub use acceptor::{ACCEPT_BATCH, ACCEPT_PAUSE};
+pub use binding::{BACKLOG, BindServerError, Binding, Interfaces, ListenOn};
+pub use client::{Client, ClientConfig, RETRIES, RETRY_DELAY, RETRY_DELAY_MAX, Retries, Target};
+pub use connect::{ADDRESSES_MAX, STAGGER, Whereabouts};
+pub use connection::{Connection, HowFar, LINGER_BYTES_MAX, Progress, Stumble, WriteTimeout};
+pub use coordinator::{ATTEMPT_OVERDUE, Cancel, Chunk, Coordinator, Event, Events, WhichDownloads};
+pub use download::{
+    CHUNK_BYTES_MIN, CONNECT_TIMEOUT, Download, DownloadError, Expectation, FIRST_BYTE_TIMEOUT,
+    FailureKind, IDLE_TIMEOUT, IN_FLIGHT_BYTES_MAX, POEM_BYTES_MAX, Patience,
+};
+pub use listener::{HEARTBEAT, Listener};
+pub use poem::{FILE_BYTES_MAX, Poem, ReadPoemError, Title};
+pub use recital::{CONNECTIONS_MAX, LINGER_TIMEOUT, Manner, WRITE_TIMEOUT};
+pub use server::{
+    DRAIN, Drain, Drained, RESET_TIMEOUT, Recite, Resume, Server, ServerConfig, ServerStatus,
+    Status, Suspend, WhichConnections,
+};
+pub use steward::{STALL_LIMIT, STEWARD_ROUND, Steward};
+pub use tally::TallyCounts;
+pub use wire::{Pace, ParsePoemHashError, PoemChanged, PoemHash, Prefix, Rereading};

@@ -59,6 +59,15 @@ pub fn failure_line(failure: &Failure<'_>) -> String {
     )
 }
 
+/// The line, with `-v`, for an attempt that failed and will be followed by another.
+pub fn retry_line(target: &str, message: &str, after: Duration, kind: &str) -> String {
+    let (target, message) = (escape_name(target), escape_name(message));
+    format!(
+        "byron: {target}: {message}; again in {} [{kind}]",
+        elapsed_text(after)
+    )
+}
+
 /// The last line: `byron: got 2 of 3 poems, 1268 bytes in 46.2s`.
 pub fn summary_line(got: usize, asked: usize, bytes: u64, elapsed: Duration) -> String {
     let poems = if asked == 1 { "poem" } else { "poems" };
@@ -109,7 +118,8 @@ pub fn elapsed_text(elapsed: Duration) -> String {
     }
 }
 
-fn counted(number: u64, noun: &str) -> String {
+/// `1 byte`, `2 bytes`.
+pub fn counted(number: u64, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),

@@ -797,16 +797,16 @@ impl Stage {
     /// Waits until nothing more will happen, then tells what has.
     async fn line(&mut self, number: i64, result: Value) -> String {
         let tree = self.settle().await;
-        if let Root::Alive(pid) = self.root {
-            if !is_alive(pid) {
-                let downs = &self.recorder.lock().downs;
-                let reason = downs
-                    .iter()
-                    .rev()
-                    .find(|down| down[0] == "root")
-                    .map(|down| text(&down[2]).to_owned());
-                self.root = Root::Dead(reason.unwrap_or_default());
-            }
+        if let Root::Alive(pid) = self.root
+            && !is_alive(pid)
+        {
+            let downs = &self.recorder.lock().downs;
+            let reason = downs
+                .iter()
+                .rev()
+                .find(|down| down[0] == "root")
+                .map(|down| text(&down[2]).to_owned());
+            self.root = Root::Dead(reason.unwrap_or_default());
         }
         let root = match &self.root {
             Root::Alive(_) => "alive".to_owned(),

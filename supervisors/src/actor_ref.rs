@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::context::Context;
 use crate::exit::{Down, Exit, ExitReason};
 use crate::mailbox::{Letter, Queue};
 use crate::monitor::{self, Exited};
+use crate::panics::{drop_contained, drop_each};
 use crate::pid::{self, Pid};
 use crate::process::{Core, Observer, Process, Started, TrapExit};
 
@@ -42,7 +44,15 @@ impl<A: Actor<Context = Context<A>>> Process for Shared<A> {
     }
 
     fn mailbox_len(&self) -> Option<usize> {
-        Some(self.queue.lock().mail.len())
+        Some(self.queue.lock().mail.len() + self.core.taken.load(Ordering::Relaxed))
+    }
+
+    fn close(&self) -> usize {
+        let (mail, receiver) = self.queue.lock().close();
+        let len = mail.len();
+        drop_each(mail);
+        drop_contained(receiver);
+        len
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -135,9 +145,9 @@ impl<A: Actor<Context = Context<A>>> ActorRef<A> {
         self.0.core.exit_reason()
     }
 
-    /// How many messages wait in the mailbox.
+    /// How many messages wait. Those sent through an [`addr`](Self::addr) count once the process has looked at them.
     pub fn mailbox_len(&self) -> usize {
-        self.0.queue.lock().mail.len()
+        self.0.mailbox_len().unwrap_or(0)
     }
 
     /// An actix address, for the code that needs one. Closed if the process is dead.
@@ -221,7 +231,10 @@ impl<R> fmt::Debug for Request<R> {
 }
 
 impl<R> Request<R> {
-    /// Gives up after this long. The message stays sent.
+    /// Gives up after this long.
+    ///
+    /// A question that nobody waits for any more is skipped if its turn comes later (actix does the same); one that is
+    /// being answered runs to its end.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some((limit, Box::pin(tokio::time::sleep(limit))));
         self
@@ -247,8 +260,10 @@ impl<R> Future for Request<R> {
                 Poll::Pending => {}
             }
         }
-        if let Some(exited) = &mut this.exited {
-            return Poll::Ready(Err(SendError::Exited(ready!(Pin::new(exited).poll(cx)))));
+        if let Some(exited) = &mut this.exited
+            && let Poll::Ready(reason) = Pin::new(exited).poll(cx)
+        {
+            return Poll::Ready(Err(SendError::Exited(reason)));
         }
         if let Some((limit, sleep)) = &mut this.timeout {
             ready!(sleep.as_mut().poll(cx));

@@ -12,7 +12,9 @@ use crate::context::Context;
 use crate::dynamic::{DynamicFlags, DynamicSupervisor};
 use crate::exit::ExitReason;
 use crate::pid::Pid;
+use crate::registry::{Name, RegisterError, register};
 use crate::run::Init;
+use crate::signal::exit;
 use crate::spawn::{Placement, Spawn, Supervision};
 use crate::strategy::Strategy;
 use crate::supervisor::Supervisor;
@@ -284,6 +286,20 @@ impl ChildSpec {
     /// How it is stopped; 5 seconds for a worker, infinity for a supervisor if not said.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
+        self
+    }
+
+    /// Registers each incarnation under this name from its first instant (the name of OTP's `start_link/4`), so that
+    /// others find it after a restart. If another process has the name, the start fails.
+    pub fn registered(mut self, name: impl Into<Name>) -> Self {
+        let (start, name) = (self.start, name.into());
+        self.start = Arc::new(move |placement, supervision| {
+            let pid = start(placement, supervision);
+            if let Err(error @ RegisterError::Taken(_)) = register(name.clone(), pid) {
+                exit(pid, ExitReason::error(error));
+            }
+            pid
+        });
         self
     }
 

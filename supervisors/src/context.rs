@@ -43,6 +43,8 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) exit: Option<ExitReason>,
     /// The event behind `exit`, or 0.
     pub(crate) cause: u64,
+    /// `exit` came from another process.
+    pub(crate) is_signalled_exit: bool,
     /// Polled last to first, as `actix::Context` does; messages and futures wait meanwhile.
     pub(crate) waits: Vec<BoxedFuture<A>>,
     /// Spawned since the futures were last polled.
@@ -74,6 +76,7 @@ impl<A: Actor<Context = Self>> Context<A> {
             state: ActorState::Started,
             exit: None,
             cause: 0,
+            is_signalled_exit: false,
             waits: Vec::new(),
             spawned: Vec::new(),
             cancelled: Vec::new(),
@@ -133,12 +136,19 @@ impl<A: Actor<Context = Self>> Context<A> {
     pub fn demonitor_flush(&mut self, monitor: MonitorRef) -> bool {
         let was_active = monitor::demonitor(monitor);
         if !was_active {
-            self.shared
-                .queue
-                .lock()
+            let mut queue = self.shared.queue.lock();
+            let at = queue
                 .mail
-                .retain(|letter| letter.monitor() != Some(monitor));
-            self.flushed.push(monitor);
+                .iter()
+                .position(|letter| letter.monitor() == Some(monitor));
+            match at.and_then(|at| queue.mail.remove(at)) {
+                // Its reason may hold the last copy of an error, whose `Drop` is not run under the lock.
+                Some(down) => {
+                    drop(queue);
+                    drop(down);
+                }
+                None => self.flushed.push(monitor),
+            }
         }
         was_active
     }
@@ -220,6 +230,7 @@ impl<A: Actor<Context = Self>> Context<A> {
     pub(crate) fn obey(&mut self, reason: ExitReason, cause: u64) {
         if self.state.alive() {
             self.cause = cause;
+            self.is_signalled_exit = true;
         }
         self.exit(reason);
     }
@@ -228,7 +239,13 @@ impl<A: Actor<Context = Self>> Context<A> {
     pub(crate) fn refuse_exit(&mut self) {
         self.exit = None;
         self.cause = 0;
+        self.is_signalled_exit = false;
         self.state = ActorState::Running;
+    }
+
+    /// Takes work done off this turn's budget.
+    pub(crate) fn spend(&self, work: u32) {
+        self.budget.set(self.budget.get().saturating_sub(work));
     }
 
     fn next_handle(&mut self) -> SpawnHandle {

@@ -4,7 +4,7 @@
 //! children only when they fail: a server of thousands of readers would otherwise wash away everything worth reading.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::mem;
 use std::sync::LazyLock;
 use std::time::SystemTime;
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::exit::ExitReason;
+use crate::panics::drop_contained;
 use crate::path::Path;
 use crate::pid::Pid;
 
@@ -93,13 +94,28 @@ impl Event {
             Some(ExitReason::Panic(panic)) => {
                 panic.message.len() + panic.location.as_ref().map_or(0, String::len) + 64
             }
-            Some(ExitReason::Error(_) | ExitReason::Shutdown(Some(_))) => 64,
+            // An error holds about as much as it says.
+            Some(reason @ (ExitReason::Error(_) | ExitReason::Shutdown(Some(_)))) => {
+                let mut length = Length(64);
+                let _ = write!(length, "{reason}");
+                length.0
+            }
             _ => 0,
         };
         mem::size_of::<Self>()
             + self.path.as_ref().map_or(0, Path::bytes)
             + self.note.as_ref().map_or(0, |note| note.len())
             + reason
+    }
+}
+
+/// Counts what is written to it.
+struct Length(usize);
+
+impl fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
     }
 }
 
@@ -140,7 +156,8 @@ pub(crate) struct Draft<'a> {
 }
 
 struct Ring {
-    events: VecDeque<Event>,
+    /// With the bytes of each.
+    events: VecDeque<(Event, usize)>,
     bytes: usize,
     last: u64,
     dropped: u64,
@@ -174,19 +191,19 @@ pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
         ring.last += 1;
         event.seq = ring.last;
         ring.bytes += bytes;
-        ring.events.push_back(event);
+        ring.events.push_back((event, bytes));
         while ring.events.len() > EVENTS_MAX || ring.bytes > EVENT_BYTES_MAX {
-            let Some(dropped) = ring.events.pop_front() else {
+            let Some((dropped, bytes)) = ring.events.pop_front() else {
                 break;
             };
-            ring.bytes -= dropped.bytes();
+            ring.bytes -= bytes;
             ring.dropped += 1;
             old.get_or_insert_with(Vec::new).push(dropped);
         }
         ring.last
     };
-    // Reasons hold errors of the user's, whose Drop is not run under our lock.
-    drop(old);
+    // Reasons hold errors of the user's, whose Drop is not run under our lock, and may panic.
+    drop_contained(old);
     CHANGED.notify_waiters();
     seq
 }
@@ -222,11 +239,20 @@ pub struct Events {
 /// The events after number `seq`; 0 asks for all that are left.
 pub fn events_since(seq: u64) -> Events {
     let ring = RING.lock();
-    let first = ring.events.front().map_or(ring.last + 1, |event| event.seq);
-    let skip = (seq + 1).saturating_sub(first) as usize;
+    let first = ring
+        .events
+        .front()
+        .map_or(ring.last + 1, |(event, _)| event.seq);
+    let next = seq.saturating_add(1);
+    let skip = next.saturating_sub(first) as usize;
     Events {
-        events: ring.events.iter().skip(skip).cloned().collect(),
-        missed: first.saturating_sub(seq + 1),
+        events: ring
+            .events
+            .iter()
+            .skip(skip)
+            .map(|(event, _)| event.clone())
+            .collect(),
+        missed: first.saturating_sub(next),
         dropped: ring.dropped,
     }
 }

@@ -155,6 +155,8 @@ pub enum During {
     Stopped,
     /// Dropping the actor, or what it had spawned.
     Drop,
+    /// A turn of an [adopted](crate::adopt) actix actor: which part of it cannot be seen from outside.
+    Turn,
 }
 
 impl fmt::Display for During {
@@ -167,6 +169,7 @@ impl fmt::Display for During {
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
             Self::Drop => "drop",
+            Self::Turn => "a turn",
         })
     }
 }

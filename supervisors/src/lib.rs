@@ -6,6 +6,7 @@ compile_error!(
 );
 
 mod actor_ref;
+mod adopt;
 mod backoff;
 mod child_spec;
 mod context;
@@ -32,6 +33,7 @@ mod strategy;
 mod supervisor;
 
 pub use actor_ref::{ActorRef, Request, SendError};
+pub use adopt::{addr_of, adopt, whereis_addr};
 pub use backoff::Backoff;
 pub use child_spec::{
     AutoShutdown, ChildId, ChildSpec, ChildType, InvalidSpec, Restart, SHUTDOWN_TIMEOUT,

@@ -5,7 +5,6 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::{self, AssertUnwindSafe};
 use std::task::Waker;
 
 use actix::dev::channel::{AddressReceiver, channel};
@@ -14,6 +13,7 @@ use actix::{Actor, Addr, Handler, Message};
 
 use crate::context::Context;
 use crate::exit::{Down, MonitorRef};
+use crate::panics::drop_contained;
 
 /// A message on its way, its type erased.
 pub(crate) trait Mail<A: Actor<Context = Context<A>>>: Send {
@@ -49,13 +49,14 @@ where
     M::Result: Send,
 {
     fn open(&mut self, actor: &mut A, ctx: &mut Context<A>) {
-        let reply = self.reply.take();
-        if reply.as_ref().is_some_and(OneshotSender::is_closed) {
+        if self.reply.as_ref().is_some_and(OneshotSender::is_closed) {
             return;
         }
         if let Some(message) = self.message.take() {
             ctx.handling::<M>();
-            <A as Handler<M>>::handle(actor, message, ctx).handle(ctx, reply);
+            // A crash leaves `reply` here, to be dropped when the process is known to be over.
+            let response = <A as Handler<M>>::handle(actor, message, ctx);
+            response.handle(ctx, self.reply.take());
         }
     }
 
@@ -70,7 +71,7 @@ where
 impl<M: Message> Drop for Letter<M> {
     fn drop(&mut self) {
         if let Some(message) = self.message.take() {
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(message)));
+            drop_contained(message);
         }
     }
 }
@@ -141,8 +142,8 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
     /// An address of actix's; the channel behind it is made for the first one.
     pub(crate) fn addr(&mut self) -> Addr<A> {
         if self.bridge.is_none() {
-            // Capacity 0 is actix's word for unbounded. A bounded channel of actix's is no bound either, and loses
-            // wake-ups of those who wait for room.
+            // Capacity 0 is actix's word for unbounded. A bounded channel of actix's is no bound either: every new copy of
+            // the address gets one more message in.
             let (sender, receiver) = channel(0);
             // A dead process keeps no receiver: its addresses are closed from the start.
             let receiver = (!self.closed).then_some(receiver);

@@ -73,7 +73,8 @@ pub(crate) fn monitor_name(name: Name, observer: Arc<dyn Observer>) -> MonitorRe
 pub(crate) fn demonitor(monitor: MonitorRef) -> bool {
     monitor
         .target
-        .and_then(pid::lookup)
+        // A dead one too: it may be about to tell this monitor.
+        .and_then(pid::find)
         .is_some_and(|process| process.core().remove_monitor(monitor))
 }
 

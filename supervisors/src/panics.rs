@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
@@ -59,41 +60,79 @@ pub(crate) fn install_hook() {
     });
 }
 
-/// Runs `f` as part of process `pid`; a panic comes back as its payload.
-pub(crate) fn catch<T>(pid: Pid, f: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+/// Runs `f` as part of process `pid`; a panic comes back as a value.
+pub(crate) fn catch<T>(pid: Pid, f: impl FnOnce() -> T) -> Result<T, Caught> {
     let _inside = Inside::enter(pid);
-    panic::catch_unwind(AssertUnwindSafe(f))
-}
-
-/// What a payload says. The payload's own `Drop` may panic as well: contained.
-pub(crate) fn describe(
-    payload: Box<dyn Any + Send>,
-    during: During,
-    in_message: Option<&'static str>,
-) -> Panic {
-    let location = LOCATION
-        .try_with(|last| last.try_borrow_mut().ok().and_then(|mut last| last.take()))
-        .ok()
-        .flatten();
-    let message = match payload.downcast::<&'static str>() {
-        Ok(text) => (*text).to_owned(),
-        Err(payload) => match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(other) => {
-                let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(other)));
-                "a payload that is not text".to_owned()
-            }
-        },
-    };
-    Panic {
-        message,
-        location,
-        in_message,
-        during,
-    }
+    // What user code caught by itself is no part of this story.
+    let _ = take_location();
+    panic::catch_unwind(AssertUnwindSafe(f)).map_err(Caught::new)
 }
 
 /// Drops a value that may panic while it is dropped.
-pub(crate) fn drop_contained<T>(value: T) -> Result<(), Box<dyn Any + Send>> {
+pub(crate) fn drop_contained<T>(value: T) -> Option<Caught> {
     panic::catch_unwind(AssertUnwindSafe(move || drop(value)))
+        .map_err(Caught::new)
+        .err()
+}
+
+/// Drops values one by one, so that the panic of one does not meet that of another (two at once abort the program); the
+/// first is returned.
+pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) -> Option<Caught> {
+    let mut first = None;
+    for value in values {
+        let caught = drop_contained(value);
+        first = first.or(caught);
+    }
+    first
+}
+
+/// A panic that was caught, with the place where it happened.
+pub(crate) struct Caught {
+    payload: Option<Box<dyn Any + Send>>,
+    location: Option<String>,
+}
+
+impl Caught {
+    fn new(payload: Box<dyn Any + Send>) -> Self {
+        Self {
+            payload: Some(payload),
+            // Now, before another panic overwrites it.
+            location: take_location(),
+        }
+    }
+
+    /// What the panic says.
+    pub(crate) fn describe(mut self, during: During, in_message: Option<&'static str>) -> Panic {
+        let payload = self.payload.as_deref();
+        let message = payload
+            .and_then(|payload| {
+                let text = payload.downcast_ref::<&'static str>().copied();
+                text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            })
+            .unwrap_or("a payload that is not text")
+            .to_owned();
+        Panic {
+            message,
+            location: self.location.take(),
+            in_message,
+            during,
+        }
+    }
+}
+
+impl Drop for Caught {
+    fn drop(&mut self) {
+        let payload = self.payload.take();
+        if let Err(nested) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            // A payload that panics when it is dropped, whose payload may do the same: this is where it ends.
+            mem::forget(nested);
+        }
+    }
+}
+
+fn take_location() -> Option<String> {
+    LOCATION
+        .try_with(|last| last.try_borrow_mut().ok().and_then(|mut last| last.take()))
+        .ok()
+        .flatten()
 }

@@ -116,15 +116,20 @@ pub(crate) fn insert(process: Arc<dyn Process>) {
     shard(pid).lock().insert(pid, process);
 }
 
-/// Forgets a process; from here on its pid leads nowhere.
+/// Forgets a dead process.
 pub(crate) fn remove(pid: Pid) {
     let process = shard(pid).lock().remove(&pid);
     // Outside the lock: the last handle may run user code (`Drop` of queued messages).
     drop(process);
 }
 
-pub(crate) fn lookup(pid: Pid) -> Option<Arc<dyn Process>> {
+/// The process, dead or alive, until everybody who watches it was told.
+pub(crate) fn find(pid: Pid) -> Option<Arc<dyn Process>> {
     shard(pid).lock().get(&pid).cloned()
+}
+
+pub(crate) fn lookup(pid: Pid) -> Option<Arc<dyn Process>> {
+    find(pid).filter(|process| !process.core().is_dead())
 }
 
 /// True while the process runs (Erlang's `is_process_alive/1`).

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -14,7 +14,8 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::event::{self, Draft, EventKind};
-use crate::exit::{Down, Exit, ExitReason, MonitorRef};
+use crate::exit::{Down, During, Exit, ExitReason, MonitorRef, Panic};
+use crate::panics::{Caught, drop_contained};
 use crate::path::Label;
 use crate::pid::{self, Pid, PidHasher};
 use crate::registry::{self, Name};
@@ -26,6 +27,8 @@ pub(crate) trait Process: Send + Sync {
     fn core(&self) -> &Core;
     /// How many messages wait, if that can be known.
     fn mailbox_len(&self) -> Option<usize>;
+    /// Refuses messages from now on, and drops those that wait; returns how many.
+    fn close(&self) -> usize;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -63,14 +66,66 @@ pub(crate) struct Monitor {
 /// An exit signal on its way into the process.
 pub(crate) struct Signal {
     pub(crate) reason: ExitReason,
+    /// The process at the other end of the link it came over: an `unlink` takes it back.
+    pub(crate) link: Option<Pid>,
     /// The event behind it, or 0.
     pub(crate) cause: u64,
+}
+
+/// How a process ended, and what its end should say of it.
+pub(crate) struct End {
+    pub(crate) reason: ExitReason,
+    /// The event behind it, or 0.
+    pub(crate) cause: u64,
+    /// The reason came from another process: its crash, if it is one, is told there.
+    pub(crate) is_signal: bool,
+    /// A panic of the actor's `Drop` that is not the reason.
+    pub(crate) drop_panic: Option<Panic>,
+    pub(crate) mailbox_len: usize,
+}
+
+impl End {
+    pub(crate) fn new(reason: ExitReason, cause: u64) -> Self {
+        Self {
+            reason,
+            cause,
+            is_signal: false,
+            drop_panic: None,
+            mailbox_len: 0,
+        }
+    }
+
+    pub(crate) fn panic(panic: Panic, cause: u64) -> Self {
+        Self::new(ExitReason::Panic(Arc::new(panic)), cause)
+    }
+
+    pub(crate) fn by_signal(reason: ExitReason, cause: u64) -> Self {
+        Self {
+            is_signal: true,
+            ..Self::new(reason, cause)
+        }
+    }
+
+    /// A panic while the actor was dropped. It is the reason of a process that would have ended in order; where
+    /// something went wrong before, or somebody killed the process, that stands.
+    pub(crate) fn dropped(&mut self, panic: Option<Caught>) {
+        let Some(panic) = panic else { return };
+        let panic = panic.describe(During::Drop, None);
+        if self.reason.is_normal() {
+            self.reason = ExitReason::Panic(Arc::new(panic));
+            self.is_signal = false;
+        } else {
+            self.drop_panic = Some(panic);
+        }
+    }
 }
 
 /// There is a signal to look at.
 const SIGNALLED: u8 = 1;
 /// The process is over, or about to be: its actor is being dropped.
 const EXITING: u8 = 2;
+/// The process is dead and its names are free. It is in the table until every monitor was told.
+const DEAD: u8 = 4;
 
 pub(crate) type PidSet = HashSet<Pid, BuildHasherDefault<PidHasher>>;
 
@@ -99,6 +154,8 @@ pub(crate) struct Core {
     control: AtomicU8,
     /// Messages handled so far, counted by the process itself.
     pub(crate) handled: AtomicU64,
+    /// Messages that the process has taken out of its queue and not handled yet.
+    pub(crate) taken: AtomicUsize,
     introspect: OnceLock<Arc<dyn Introspect>>,
     state: Mutex<State>,
 }
@@ -112,6 +169,7 @@ impl Core {
             born: Instant::now(),
             control: AtomicU8::new(0),
             handled: AtomicU64::new(0),
+            taken: AtomicUsize::new(0),
             introspect: OnceLock::new(),
             state: Mutex::new(state),
         }
@@ -158,6 +216,10 @@ impl Core {
         self.control.fetch_or(EXITING, Ordering::AcqRel);
     }
 
+    pub(crate) fn is_dead(&self) -> bool {
+        self.control.load(Ordering::Acquire) & DEAD != 0
+    }
+
     /// True once per batch of signals.
     pub(crate) fn take_signalled(&self) -> bool {
         self.control.load(Ordering::Acquire) & SIGNALLED != 0
@@ -199,24 +261,75 @@ impl Core {
         removed.is_some()
     }
 
+    /// The next exit signal, in the order they came.
+    pub(crate) fn next_signal(&self) -> Option<Signal> {
+        let mut state = self.state();
+        if state.signals.is_empty() {
+            return None;
+        }
+        let signal = state.signals.remove(0);
+        if !state.signals.is_empty() {
+            // One at a time: `stopping` may refuse the first and not the second.
+            self.control.fetch_or(SIGNALLED, Ordering::AcqRel);
+        }
+        Some(signal)
+    }
+
     /// An exit signal; "Receiving Exit Signals" in `ref_man_processes`.
     pub(crate) fn signal(&self, from: Option<Pid>, reason: ExitReason, cause: u64) {
+        let signal = Signal {
+            reason,
+            link: None,
+            cause,
+        };
+        self.receive(signal, from, self.state());
+    }
+
+    /// An exit signal over a link, which ends with it. If the link was ended before, there is no signal.
+    fn signal_over_link(&self, from: Pid, reason: ExitReason, cause: u64) {
         let mut state = self.state();
+        if state.links.remove(&from) {
+            let signal = Signal {
+                reason,
+                link: Some(from),
+                cause,
+            };
+            self.receive(signal, Some(from), state);
+        }
+    }
+
+    /// All under one lock: after an `unlink`, a `trap_exit` or the death of this process nothing arrives that was sent
+    /// before it.
+    fn receive(&self, signal: Signal, from: Option<Pid>, mut state: MutexGuard<'_, State>) {
         if state.dead.is_some() {
             return;
         }
         let from_parent = from.is_some() && from == state.parent;
         if !from_parent {
-            if let Some(trap) = state.trap.clone() {
-                drop(state);
-                return trap.exit(Exit { from, reason });
+            if let Some(trap) = &state.trap {
+                return trap.exit(Exit {
+                    from,
+                    reason: signal.reason,
+                });
             }
-            if matches!(reason, ExitReason::Normal) && from != Some(self.pid) {
+            if matches!(signal.reason, ExitReason::Normal) && from != Some(self.pid) {
                 return;
             }
         }
-        state.signals.push(Signal { reason, cause });
+        state.signals.push(signal);
         self.interrupt(state);
+    }
+
+    /// Forgets a link, and the signals that came over it but were not looked at.
+    pub(crate) fn unlink(&self, other: Pid) {
+        let mut state = self.state();
+        state.links.remove(&other);
+        let (taken_back, signals) = mem::take(&mut state.signals)
+            .into_iter()
+            .partition::<Vec<_>, _>(|signal| signal.link == Some(other));
+        state.signals = signals;
+        drop(state);
+        drop(taken_back);
     }
 
     /// The signal that can neither be trapped nor refused.
@@ -241,13 +354,20 @@ impl Core {
     ///
     /// Only three callers exist, and each owns the process when it calls: the future that runs it, the launch that
     /// could not start it, and the drop of either.
-    pub(crate) fn retire(&self, reason: ExitReason, cause: u64, mailbox_len: usize) {
+    pub(crate) fn retire(&self, end: End) {
         let mut state = self.state();
         if state.dead.is_some() {
             return;
         }
         self.control.fetch_or(EXITING, Ordering::AcqRel);
-        state.dead = Some(reason.clone());
+        let reason = end.reason.clone();
+        let old = mem::replace(
+            &mut *state,
+            State {
+                dead: Some(reason.clone()),
+                ..State::default()
+            },
+        );
         let State {
             waker,
             signals,
@@ -258,64 +378,75 @@ impl Core {
             children,
             names,
             ..
-        } = mem::replace(
-            &mut *state,
-            State {
-                dead: Some(reason.clone()),
-                ..State::default()
-            },
-        );
+        } = old;
+        state.monitors = monitors;
+        // Told from the back, in the order in which they were made.
+        state.monitors.reverse();
         drop(state);
-        drop((waker, signals, trap));
+        drop_contained((waker, signals, trap));
 
         registry::release(self.pid, &names);
-        pid::remove(self.pid);
-        let event = self.tell(&reason, cause, mailbox_len);
+        self.control.fetch_or(DEAD, Ordering::AcqRel);
+        // A subscriber or an error's `Display` that panics must not rob those who wait for this end.
+        let event = panic::catch_unwind(AssertUnwindSafe(|| self.tell(&end))).unwrap_or(0);
 
         if let Some(parent) = parent.and_then(pid::lookup) {
             parent.core().state().children.remove(&self.pid);
         }
         for linked in links {
             if let Some(linked) = pid::lookup(linked) {
-                linked.core().state().links.remove(&self.pid);
-                self.propagate(&*linked, &reason, event);
+                let cause = self.tell_link(linked.core(), &reason, event);
+                linked
+                    .core()
+                    .signal_over_link(self.pid, reason.clone(), cause);
             }
         }
         for child in children {
             if let Some(child) = pid::lookup(child) {
-                self.propagate(&*child, &reason, event);
+                let cause = self.tell_link(child.core(), &reason, event);
+                child.core().signal(Some(self.pid), reason.clone(), cause);
             }
         }
-        for Monitor {
+        while self.tell_next_monitor(&reason, event) {}
+        pid::remove(self.pid);
+    }
+
+    /// Under the lock, so that whoever ends a monitor finds either the monitor or its `Down`.
+    fn tell_next_monitor(&self, reason: &ExitReason, event: u64) -> bool {
+        let mut state = self.state();
+        let Some(Monitor {
             number,
             name,
             observer,
-        } in monitors
-        {
-            let down = Down {
-                monitor: MonitorRef {
-                    number,
-                    target: Some(self.pid),
-                },
-                pid: Some(self.pid),
-                name,
-                reason: reason.clone(),
-                event,
-            };
-            // A broken observer must not rob the others of their Down.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| observer.down(down)));
-        }
+        }) = state.monitors.pop()
+        else {
+            return false;
+        };
+        observer.down(Down {
+            monitor: MonitorRef {
+                number,
+                target: Some(self.pid),
+            },
+            pid: Some(self.pid),
+            name,
+            reason: reason.clone(),
+            event,
+        });
+        drop(state);
+        // It may hold the last handle of a process that is gone as well.
+        drop_contained(observer);
+        true
     }
 
-    fn propagate(&self, to: &dyn Process, reason: &ExitReason, event: u64) {
-        let core = to.core();
-        let fatal = !matches!(reason, ExitReason::Normal) && core.state().trap.is_none();
-        let cause = match core.label() {
-            Some(label) if fatal => event::record(
+    /// Writes down that a signal goes over a link and ends a process of a tree; the event is that one's cause.
+    fn tell_link(&self, to: &Core, reason: &ExitReason, event: u64) -> u64 {
+        let is_fatal = !matches!(reason, ExitReason::Normal) && to.state().trap.is_none();
+        match to.label() {
+            Some(label) if is_fatal => event::record(
                 EventKind::Link,
                 Draft {
                     path: Some(&label.path),
-                    pid: Some(core.pid),
+                    pid: Some(to.pid),
                     incarnation: label.incarnation,
                     reason: Some(reason),
                     cause: event,
@@ -323,15 +454,17 @@ impl Core {
                 },
             ),
             _ => event,
-        };
-        core.signal(Some(self.pid), reason.clone(), cause);
+        }
     }
 
     /// Writes the exit down, and a crash report if it was one.
-    fn tell(&self, reason: &ExitReason, cause: u64, mailbox_len: usize) -> u64 {
+    fn tell(&self, end: &End) -> u64 {
+        let reason = &end.reason;
+        let is_crash =
+            !end.is_signal && matches!(reason, ExitReason::Panic(_) | ExitReason::Error(_));
         let is_told = match &self.label {
             Some(label) => !label.dynamic || !reason.is_normal(),
-            None => matches!(reason, ExitReason::Panic(_)),
+            None => is_crash || end.drop_panic.is_some(),
         };
         if !is_told {
             return 0;
@@ -343,12 +476,15 @@ impl Core {
                 pid: Some(self.pid),
                 incarnation: self.label.as_ref().map_or(0, |label| label.incarnation),
                 reason: Some(reason),
-                cause,
+                cause: end.cause,
                 ..Draft::default()
             },
         );
-        if matches!(reason, ExitReason::Panic(_) | ExitReason::Error(_)) {
-            report::crash(self, reason, mailbox_len, event);
+        if is_crash {
+            report::crash(self, reason, end.mailbox_len, event);
+        } else if let Some(panic) = &end.drop_panic {
+            let reason = ExitReason::Panic(Arc::new(panic.clone()));
+            report::crash(self, &reason, end.mailbox_len, event);
         }
         event
     }

@@ -50,17 +50,23 @@ pub fn register(name: impl Into<Name>, pid: Pid) -> Result<(), RegisterError> {
 
 /// Takes a name back (Erlang's `unregister/1`). False if nobody had it.
 pub fn unregister(name: &str) -> bool {
-    let Some(pid) = NAMES.write().remove(name) else {
-        return false;
-    };
-    if let Some(process) = pid::lookup(pid) {
-        process
-            .core()
-            .state()
-            .names
-            .retain(|known| &**known != name);
+    loop {
+        let Some(pid) = whereis(name) else {
+            return false;
+        };
+        // Both locks, in the order of `register`: a name that the table has and its process has not is never freed.
+        let process = pid::find(pid);
+        let mut state = process.as_ref().map(|process| process.core().state());
+        let mut names = NAMES.write();
+        // It may have changed hands since.
+        if names.get(name) == Some(&pid) {
+            names.remove(name);
+            if let Some(state) = &mut state {
+                state.names.retain(|known| &**known != name);
+            }
+            return true;
+        }
     }
-    true
 }
 
 /// The process that has the name (Erlang's `whereis/1`).

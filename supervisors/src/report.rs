@@ -12,13 +12,9 @@ use crate::process::Core;
 
 /// One report for each process that ends by a panic or an error (proc_lib's CRASH REPORT).
 pub(crate) fn crash(core: &Core, reason: &ExitReason, mailbox_len: usize, event: u64) {
-    let (message, location, in_message) = match reason {
-        ExitReason::Panic(panic) => (
-            panic.message.as_str(),
-            panic.location.as_deref(),
-            panic.in_message,
-        ),
-        _ => ("", None, None),
+    let panic = match reason {
+        ExitReason::Panic(panic) => Some(&**panic),
+        _ => None,
     };
     let uptime = core.born().elapsed();
     tracing::error!(
@@ -28,9 +24,9 @@ pub(crate) fn crash(core: &Core, reason: &ExitReason, mailbox_len: usize, event:
         incarnation = core.label().map(|label| label.incarnation),
         actor = core.kind(),
         reason = reason.kind(),
-        message,
-        location,
-        in_message,
+        panic = panic.map(|panic| panic.message.as_str()),
+        location = panic.and_then(|panic| panic.location.as_deref()),
+        in_message = panic.and_then(|panic| panic.in_message),
         mailbox = mailbox_len,
         uptime_ms = uptime.as_millis() as u64,
         event,

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 
 use actix::dev::channel::AddressReceiver;
-use actix::dev::{EnvelopeProxy, SpawnHandle};
+use actix::dev::{Envelope, EnvelopeProxy, SpawnHandle};
 use actix::{Actor, ActorState, AsyncContext, Running};
 use futures_util::Stream;
 
@@ -22,8 +22,8 @@ use crate::context::{BoxedFuture, Context, MESSAGES_PER_TURN};
 use crate::event::EventKind;
 use crate::exit::{During, ExitReason};
 use crate::mailbox::BoxedMail;
-use crate::panics::{self, catch, describe, drop_contained};
-use crate::process::{Observer, Started, State};
+use crate::panics::{self, Caught, catch, drop_contained, drop_each};
+use crate::process::{End, Observer, Process, Started};
 
 /// What the init of an actor may answer, if it did not fail (`gen_server:init/1`).
 #[derive(Debug)]
@@ -45,6 +45,10 @@ pub(crate) struct Run<A: Actor<Context = Context<A>>> {
     stage: Stage<A>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every process is live for almost all of its life; a box would cost each an allocation"
+)]
 enum Stage<A: Actor<Context = Context<A>>> {
     Init(InitFuture<A>),
     Live(Live<A>),
@@ -56,10 +60,24 @@ struct Live<A: Actor<Context = Context<A>>> {
     ctx: Context<A>,
     /// Taken out of the queue in one go; handled one by one.
     inbox: VecDeque<BoxedMail<A>>,
-    bridge: Option<AddressReceiver<A>>,
+    bridge: Option<Box<BridgeEnd<A>>>,
     futures: Vec<(SpawnHandle, BoxedFuture<A>)>,
+    /// What is running stays in one of these two, or in the bridge: a crash must not drop it while it unwinds, since a
+    /// second panic would abort the program, and whoever waits for its answer would hear of that before the process is
+    /// known to be over.
+    letter: Option<BoxedMail<A>>,
+    wait: Option<BoxedFuture<A>>,
     actor: A,
     is_started: bool,
+}
+
+/// The end of the way that addresses lead.
+struct BridgeEnd<A: Actor<Context = Context<A>>> {
+    receiver: AddressReceiver<A>,
+    /// What had come when the inbox was filled; handled before the inbox.
+    taken: VecDeque<Envelope<A>>,
+    /// The one that is being handled; see [`Live::letter`].
+    open: Option<Envelope<A>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Run<A> {
@@ -97,30 +115,18 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
     }
 
     /// Ends the process: drops everything of it under guard, then makes its end known.
-    fn finish(&mut self, mut reason: ExitReason, cause: u64) {
+    fn finish(&mut self, mut end: End) {
         let core = &self.shared.core;
         core.set_exiting();
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
-        let (mail, receiver) = self.shared.queue.lock().close();
-        let mut mailbox_len = mail.len();
         let _inside = panics::Inside::enter(core.pid());
-        let crash = match stage {
-            Stage::Init(init) => drop_contained(init).err(),
-            Stage::Live(live) => {
-                mailbox_len += live.inbox.len();
-                live.drop_contained()
-            }
+        end.mailbox_len = self.shared.close() + core.taken.load(Ordering::Relaxed);
+        end.dropped(match stage {
+            Stage::Init(init) => drop_contained(init),
+            Stage::Live(live) => live.drop_contained(),
             Stage::Over => return,
-        };
-        let _ = drop_contained((mail, receiver));
-        if let Some(payload) = crash {
-            let panic = describe(payload, During::Drop, None);
-            // The first panic is the story; one in its wake is not.
-            if !matches!(reason, ExitReason::Panic(_)) {
-                reason = ExitReason::Panic(Arc::new(panic));
-            }
-        }
-        core.retire(reason, cause, mailbox_len);
+        });
+        core.retire(end);
     }
 
     /// Exit signals and kills; true if the process is over.
@@ -129,24 +135,39 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         if !core.take_signalled() {
             return false;
         }
-        let (killed, signals) = {
-            let mut state: parking_lot::MutexGuard<'_, State> = core.state();
-            (state.killed.take(), std::mem::take(&mut state.signals))
-        };
+        let killed = core.state().killed.take();
         if let Some(cause) = killed {
-            self.finish(ExitReason::Killed, cause);
+            self.finish(End::by_signal(ExitReason::Killed, cause));
             return true;
         }
-        for signal in signals {
-            match &mut self.stage {
-                Stage::Live(live) => live.ctx.obey(signal.reason, signal.cause),
-                _ => {
-                    self.finish(signal.reason, signal.cause);
-                    return true;
-                }
+        let Some(signal) = core.next_signal() else {
+            return false;
+        };
+        match &mut self.stage {
+            Stage::Live(live) if live.is_started => {
+                live.ctx.obey(signal.reason, signal.cause);
+                false
+            }
+            // Nothing has begun that could be asked to end.
+            _ => {
+                self.finish(End::by_signal(signal.reason, signal.cause));
+                true
             }
         }
-        false
+    }
+
+    /// Tells that the start has succeeded, once.
+    fn tell_ready(&mut self) {
+        self.is_ready = true;
+        self.shared
+            .core
+            .tell_life(EventKind::Ready, self.start_event);
+        if let Some(starter) = self.starter.take() {
+            starter.started(Started {
+                pid: self.shared.core.pid(),
+                ignored: false,
+            });
+        }
     }
 
     /// Polls the init; `Ready(true)` if there is an actor now.
@@ -167,12 +188,12 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
                         ignored: true,
                     });
                 }
-                self.finish(ExitReason::Normal, self.start_event);
+                self.finish(End::new(ExitReason::Normal, self.start_event));
             }
-            Ok(Poll::Ready(Err(reason))) => self.finish(reason, self.start_event),
-            Err(payload) => {
-                let panic = describe(payload, During::Init, None);
-                self.finish(ExitReason::Panic(Arc::new(panic)), self.start_event);
+            Ok(Poll::Ready(Err(reason))) => self.finish(End::new(reason, self.start_event)),
+            Err(caught) => {
+                let panic = caught.describe(During::Init, None);
+                self.finish(End::panic(panic, self.start_event));
             }
         }
         Poll::Ready(false)
@@ -200,50 +221,56 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
             Poll::Ready(false) => return Poll::Ready(()),
             Poll::Ready(true) => {}
         }
+        let pid = this.shared.core.pid();
         let Stage::Live(live) = &mut this.stage else {
             return Poll::Ready(());
         };
         live.ctx.budget.set(MESSAGES_PER_TURN);
-        let turn = catch(this.shared.core.pid(), || live.turn(task));
-        let end = match turn {
-            Ok(Poll::Pending) => None,
-            Ok(Poll::Ready(())) => Some(live.ctx.exit.take().unwrap_or(ExitReason::Normal)),
-            Err(payload) => {
-                let panic = describe(payload, live.ctx.during, live.ctx.in_message);
-                Some(ExitReason::Panic(Arc::new(panic)))
-            }
-        };
-        // A `started` that asked to end abnormally, or panicked, was a failed start.
-        let is_good_start = live.is_started
-            && !live.ctx.is_deferred
-            && end
-                .as_ref()
-                .or(live.ctx.exit.as_ref())
-                .is_none_or(ExitReason::is_normal);
-        let cause = live.ctx.cause;
-        if !this.is_ready && is_good_start {
-            this.is_ready = true;
-            this.shared
-                .core
-                .tell_life(EventKind::Ready, this.start_event);
-            if let Some(starter) = this.starter.take() {
-                starter.started(Started {
-                    pid: this.shared.core.pid(),
-                    ignored: false,
-                });
+        if !live.is_started {
+            match catch(pid, || live.start()) {
+                Ok(()) if live.is_well_started() => this.tell_ready(),
+                Ok(()) => {}
+                Err(caught) => {
+                    let panic = caught.describe(During::Started, None);
+                    let cause = live.ctx.cause;
+                    this.finish(End::panic(panic, cause));
+                    return Poll::Ready(());
+                }
             }
         }
+        let Stage::Live(live) = &mut this.stage else {
+            return Poll::Ready(());
+        };
+        let turn = catch(pid, || live.turn(task));
+        // A deferred init may have come to its end.
+        let is_well_started = turn.is_ok() && live.is_well_started();
+        let end = match turn {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(())) => Some(End {
+                is_signal: live.ctx.is_signalled_exit,
+                ..End::new(
+                    live.ctx.exit.take().unwrap_or(ExitReason::Normal),
+                    live.ctx.cause,
+                )
+            }),
+            Err(caught) => {
+                let panic = caught.describe(live.ctx.during, live.ctx.in_message);
+                Some(End::panic(panic, live.ctx.cause))
+            }
+        };
+        let taken = live.taken();
+        this.shared.core.taken.store(taken, Ordering::Relaxed);
+        let is_spent = live.ctx.budget.get() == 0;
+        if !this.is_ready && is_well_started {
+            this.tell_ready();
+        }
         match end {
-            Some(reason) => {
-                this.finish(reason, cause);
+            Some(end) => {
+                this.finish(end);
                 Poll::Ready(())
             }
             None => {
-                let spent = match &this.stage {
-                    Stage::Live(live) => live.ctx.budget.get() == 0,
-                    _ => false,
-                };
-                if spent || this.shared.core.is_signalled() {
+                if is_spent || this.shared.core.is_signalled() {
                     task.waker().wake_by_ref();
                 }
                 Poll::Pending
@@ -256,7 +283,7 @@ impl<A: Actor<Context = Context<A>>> Drop for Run<A> {
     fn drop(&mut self) {
         // Dropped before its end: the arbiter, or the System, has gone.
         if !matches!(self.stage, Stage::Over) {
-            self.finish(ExitReason::NoConnection, 0);
+            self.finish(End::by_signal(ExitReason::NoConnection, 0));
         }
     }
 }
@@ -268,19 +295,30 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             inbox: VecDeque::new(),
             bridge: None,
             futures: Vec::new(),
+            letter: None,
+            wait: None,
             actor,
             is_started: false,
         }
     }
 
+    /// The init is over. A `started` that asked to end abnormally was a failed start.
+    fn is_well_started(&self) -> bool {
+        !self.ctx.is_deferred && self.ctx.exit.as_ref().is_none_or(ExitReason::is_normal)
+    }
+
+    fn start(&mut self) {
+        // The factory may have asked to end already.
+        if self.ctx.state == ActorState::Started {
+            self.ctx.state = ActorState::Running;
+        }
+        self.ctx.during = During::Started;
+        self.actor.started(&mut self.ctx);
+        self.is_started = true;
+    }
+
     /// One turn of the process; `Ready` when the actor has stopped.
     fn turn(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
-        if !self.is_started {
-            self.ctx.state = ActorState::Running;
-            self.ctx.during = During::Started;
-            self.actor.started(&mut self.ctx);
-            self.is_started = true;
-        }
         loop {
             if self.ctx.state.stopping() {
                 if self.stop() {
@@ -297,12 +335,12 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                 }
                 continue;
             }
-            self.handle_mail(task);
+            let is_leftover = self.handle_mail(task);
             if self.is_interrupted() {
                 continue;
             }
             let spawned = self.poll_futures(task);
-            if !self.is_interrupted() && !spawned {
+            if !self.is_interrupted() && !spawned && !is_leftover {
                 // Mail that came meanwhile has woken this task again.
                 return Poll::Pending;
             }
@@ -311,7 +349,9 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
 
     /// Something that comes before messages and futures is due.
     fn is_interrupted(&self) -> bool {
-        self.ctx.state.stopping() || !self.ctx.waits.is_empty()
+        self.ctx.state.stopping()
+            || !self.ctx.waits.is_empty()
+            || self.ctx.shared.core.is_signalled()
     }
 
     /// The way out, as actix has it. False if `stopping` refused.
@@ -333,49 +373,62 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
 
     /// The latest wait first; those that it adds come before it.
     fn poll_waits(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
-        while let Some(mut wait) = self.ctx.waits.pop() {
+        while let Some(wait) = self.ctx.waits.pop() {
             let at = self.ctx.waits.len();
             self.ctx.during = During::Future;
             self.ctx.in_message = None;
+            let wait = self.wait.insert(wait);
             let poll = wait.as_mut().poll(&mut self.actor, &mut self.ctx, task);
+            let wait = self.wait.take();
             if poll.is_pending() {
                 let is_latest = self.ctx.waits.len() == at;
-                self.ctx.waits.insert(at, wait);
+                if let Some(wait) = wait {
+                    self.ctx.waits.insert(at, wait);
+                }
                 if is_latest {
                     return Poll::Pending;
                 }
+            } else {
+                self.ctx.during = During::Drop;
+                drop(wait);
             }
-            if self.ctx.state.stopping() {
+            // Waits that add waits are work as well, and must come to an end.
+            self.ctx.spend(1);
+            if self.ctx.state.stopping()
+                || self.ctx.budget.get() == 0
+                || self.ctx.shared.core.is_signalled()
+            {
                 return Poll::Ready(());
             }
         }
         Poll::Ready(())
     }
 
-    /// Takes what came through the mailbox and through addresses, then opens it letter by letter.
+    /// Takes what came through the mailbox and through addresses, then opens it letter by letter. True if there were
+    /// letters left from before, so that more may have come, and have woken this task, before it took any.
     ///
     /// The queue is emptied first and the addresses' channel after it, and the channel's part is handled first: a `Down`
     /// is in the queue, and whatever its sender had sent before it, by either way, is in one of the two by then.
-    fn handle_mail(&mut self, task: &mut TaskContext<'_>) {
-        if self.inbox.is_empty() {
-            let mut queue = self.ctx.shared.queue.lock();
-            std::mem::swap(&mut queue.mail, &mut self.inbox);
-            if self.bridge.is_none() {
-                self.bridge = queue.take_bridge();
-            }
+    /// What comes through the channel later waits for the next time, so that neither way starves the other.
+    fn handle_mail(&mut self, task: &mut TaskContext<'_>) -> bool {
+        let is_leftover = self.taken() > 0;
+        if !is_leftover {
+            self.take_mail(task);
         }
         let mut handled = 0;
         if let Some(bridge) = &mut self.bridge {
-            while !self.ctx.waiting() {
-                let Poll::Ready(Some(mut envelope)) = Pin::new(&mut *bridge).poll_next(task) else {
+            while !bridge.taken.is_empty() && !self.ctx.waiting() {
+                let Some(envelope) = bridge.taken.pop_front() else {
                     break;
                 };
+                let envelope = bridge.open.insert(envelope);
                 envelope.handle(&mut self.actor, &mut self.ctx);
+                bridge.open = None;
                 handled += 1;
             }
         }
         while !self.inbox.is_empty() && !self.ctx.waiting() {
-            let Some(mut letter) = self.inbox.pop_front() else {
+            let Some(letter) = self.inbox.pop_front() else {
                 break;
             };
             if !self.ctx.flushed.is_empty()
@@ -385,7 +438,9 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             {
                 continue;
             }
+            let letter = self.letter.insert(letter);
             letter.open(&mut self.actor, &mut self.ctx);
+            self.letter = None;
             handled += 1;
         }
         if self.inbox.is_empty() {
@@ -398,6 +453,34 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                 .handled
                 .fetch_add(handled, Ordering::Relaxed);
         }
+        is_leftover
+    }
+
+    fn take_mail(&mut self, task: &mut TaskContext<'_>) {
+        let mut queue = self.ctx.shared.queue.lock();
+        std::mem::swap(&mut queue.mail, &mut self.inbox);
+        let receiver = queue.take_bridge();
+        drop(queue);
+        if let Some(receiver) = receiver {
+            self.bridge = Some(Box::new(BridgeEnd {
+                receiver,
+                taken: VecDeque::new(),
+                open: None,
+            }));
+        }
+        if let Some(bridge) = &mut self.bridge {
+            while let Poll::Ready(Some(envelope)) = Pin::new(&mut bridge.receiver).poll_next(task) {
+                bridge.taken.push_back(envelope);
+            }
+        }
+        let taken = self.taken();
+        self.ctx.shared.core.taken.store(taken, Ordering::Relaxed);
+    }
+
+    /// How many messages were taken in and not handled yet.
+    fn taken(&self) -> usize {
+        let bridged = self.bridge.as_ref().map_or(0, |bridge| bridge.taken.len());
+        self.inbox.len() + bridged
     }
 
     /// Polls every spawned future once. True if one of them, or a handler, spawned or cancelled another.
@@ -413,6 +496,8 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                 .poll(&mut self.actor, &mut self.ctx, task)
                 .is_ready()
             {
+                self.ctx.during = During::Drop;
+                self.ctx.in_message = None;
                 drop(self.futures.swap_remove(at));
             } else {
                 at += 1;
@@ -433,37 +518,49 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     }
 
     fn adopt_spawned(&mut self) {
-        let spawned = self.ctx.spawned.len() as u32;
-        if spawned > 0 {
-            // Self-made work counts as much as messages do.
-            self.ctx
-                .budget
-                .set(self.ctx.budget.get().saturating_sub(spawned));
-            self.futures.append(&mut self.ctx.spawned);
-        }
+        // Self-made work counts as much as messages do.
+        let made = self.ctx.spawned.len() + self.ctx.cancelled.len();
+        self.ctx.spend(made as u32);
+        self.futures.append(&mut self.ctx.spawned);
         while let Some(handle) = self.ctx.cancelled.pop() {
             if let Some(at) = self.futures.iter().position(|(known, _)| *known == handle) {
+                self.ctx.during = During::Drop;
+                self.ctx.in_message = None;
                 drop(self.futures.swap_remove(at));
             }
         }
     }
 
-    /// Drops the parts one by one, so that the panic of one does not meet that of another; the first is returned.
-    fn drop_contained(self) -> Option<Box<dyn std::any::Any + Send>> {
+    /// Drops the parts one by one; the first panic is returned.
+    fn drop_contained(self) -> Option<Caught> {
         let Self {
-            ctx,
+            mut ctx,
             inbox,
             bridge,
             futures,
+            letter,
+            wait,
             actor,
             ..
         } = self;
-        let futures = futures
-            .into_iter()
-            .fold(None, |first, future| first.or(drop_contained(future).err()));
-        let waits = drop_contained(ctx).err();
-        let _ = drop_contained((inbox, bridge));
-        let actor = drop_contained(actor).err();
-        futures.or(waits).or(actor)
+        let waits = std::mem::take(&mut ctx.waits);
+        let spawned = std::mem::take(&mut ctx.spawned);
+        drop_contained(letter);
+        let wait = drop_contained(wait);
+        let futures = drop_each(futures.into_iter().chain(spawned));
+        let waits = drop_each(waits);
+        drop_contained(ctx);
+        drop_each(inbox);
+        if let Some(bridge) = bridge {
+            let BridgeEnd {
+                receiver,
+                taken,
+                open,
+            } = *bridge;
+            drop_each(taken.into_iter().chain(open));
+            drop_contained(receiver);
+        }
+        let actor = drop_contained(actor);
+        wait.or(futures).or(waits).or(actor)
     }
 }

@@ -88,8 +88,8 @@ pub(crate) fn link_pids(one: &dyn Process, other: Pid) -> bool {
 
 /// Ends a link, from either side.
 pub(crate) fn unlink_pids(one: &dyn Process, other: Pid) {
-    one.core().state().links.remove(&other);
+    one.core().unlink(other);
     if let Some(other) = pid::lookup(other) {
-        other.core().state().links.remove(&one.core().pid());
+        other.core().unlink(one.core().pid());
     }
 }

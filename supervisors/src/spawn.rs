@@ -16,10 +16,10 @@ use crate::event::EventKind;
 use crate::exit::{Down, During, ExitReason, MonitorRef};
 use crate::mailbox::Queue;
 use crate::monitor;
-use crate::panics::{self, catch, describe, drop_contained};
+use crate::panics::{self, catch, drop_contained, drop_each};
 use crate::path::{Label, Path};
 use crate::pid;
-use crate::process::{Core, Monitor, Observer, Process, State};
+use crate::process::{Core, End, Monitor, Observer, Process, State};
 use crate::run::{Init, InitFuture, Run};
 use crate::signal;
 
@@ -37,7 +37,7 @@ pub enum Placement {
 
 impl Placement {
     /// The arbiter for one process; `None` for the current one.
-    fn arbiter(&self) -> Option<ArbiterHandle> {
+    pub(crate) fn arbiter(&self) -> Option<ArbiterHandle> {
         match self {
             Self::Here => None,
             Self::On(arbiter) => Some(arbiter.clone()),
@@ -114,10 +114,10 @@ pub fn spawn<A: Actor<Context = Context<A>>>(actor: A) -> ActorRef<A> {
 #[must_use = "nothing is started until `start` is called"]
 #[derive(Default)]
 pub struct Spawn {
-    placement: Placement,
+    pub(crate) placement: Placement,
     monitor: Option<Arc<dyn Observer>>,
     link: Option<Arc<dyn Process>>,
-    supervision: Option<Supervision>,
+    pub(crate) supervision: Option<Supervision>,
 }
 
 /// What a supervisor adds to a child's start.
@@ -183,7 +183,8 @@ impl Spawn {
         F: FnOnce(&mut Context<A>) -> A + Send + 'static,
     {
         let arbiter = self.placement.arbiter();
-        let (launch, actor, monitor) = Launch::new(self);
+        let (launch, monitor) = Launch::of_actor(self);
+        let actor = launch.actor();
         match arbiter {
             None => launch.ready(make),
             Some(arbiter) => {
@@ -206,7 +207,8 @@ impl Spawn {
         I: Future<Output = Result<Init<A>, ExitReason>> + 'static,
     {
         let arbiter = self.placement.arbiter();
-        let (launch, actor, monitor) = Launch::new(self);
+        let (launch, monitor) = Launch::of_actor(self);
+        let actor = launch.actor();
         match arbiter {
             None => launch.init(init),
             Some(arbiter) => {
@@ -221,22 +223,28 @@ impl Spawn {
         self,
         make: impl FnOnce(&mut Context<A>) -> A,
     ) -> (ActorRef<A>, Option<MonitorRef>) {
-        let (launch, actor, monitor) = Launch::new(self);
+        let (launch, monitor) = Launch::of_actor(self);
+        let actor = launch.actor();
         launch.ready(make);
         (actor, monitor)
     }
 }
 
 /// A process that has a pid, monitors and links, but does not run yet. Dropped unstarted, it ends.
-struct Launch<A: Actor<Context = Context<A>>> {
-    shared: Arc<Shared<A>>,
-    starter: Option<Arc<dyn Observer>>,
-    cause: u64,
+pub(crate) struct Launch<P: Process + 'static> {
+    pub(crate) process: Arc<P>,
+    pub(crate) starter: Option<Arc<dyn Observer>>,
+    pub(crate) cause: u64,
     is_launched: bool,
 }
 
-impl<A: Actor<Context = Context<A>>> Launch<A> {
-    fn new(spawn: Spawn) -> (Self, ActorRef<A>, Option<MonitorRef>) {
+impl<P: Process + 'static> Launch<P> {
+    /// Gives birth to the process that `make` builds around its core.
+    pub(crate) fn new(
+        spawn: Spawn,
+        kind: &'static str,
+        make: impl FnOnce(Core) -> P,
+    ) -> (Self, Option<MonitorRef>) {
         panics::install_hook();
         let Spawn {
             monitor,
@@ -264,59 +272,88 @@ impl<A: Actor<Context = Context<A>>> Launch<A> {
             );
             state.parent = parent.as_ref().map(|parent| parent.core().pid());
         }
-        let core = Core::new(any::type_name::<A>(), label, state);
+        let process = Arc::new(make(Core::new(kind, label, state)));
+        let core = process.core();
         let pid = core.pid();
-        let shared = Arc::new(Shared {
-            core,
-            queue: Mutex::new(Queue::new()),
-        });
-        pid::insert(Arc::clone(&shared) as Arc<dyn Process>);
+        pid::insert(Arc::clone(&process) as Arc<dyn Process>);
         if let Some(parent) = parent {
-            adopt_child(&*parent, &*shared);
+            adopt_child(&*parent, &*process);
         }
-        if let Some(link) = link {
-            if !signal::link_pids(&*link, pid) {
-                // The process that links is dying right now: so does what it started.
-                shared
-                    .core
-                    .signal(Some(link.core().pid()), ExitReason::NoProc, 0);
-            }
+        if let Some(link) = link
+            && !signal::link_pids(&*link, pid)
+        {
+            // The process that links is dying right now: so does what it started.
+            core.signal(Some(link.core().pid()), ExitReason::NoProc, 0);
         }
-        let actor = ActorRef(Arc::clone(&shared));
-        shared.core.tell_life(EventKind::Started, cause);
+        core.tell_life(EventKind::Started, cause);
         let monitor = number.map(|number| MonitorRef {
             number,
             target: Some(pid),
         });
-        (
-            Self {
-                shared,
-                starter,
-                cause,
-                is_launched: false,
-            },
-            actor,
-            monitor,
-        )
+        let launch = Self {
+            process,
+            starter,
+            cause,
+            is_launched: false,
+        };
+        (launch, monitor)
+    }
+
+    /// The process is in the hands of the future that runs it.
+    pub(crate) fn launched(mut self) {
+        self.is_launched = true;
+    }
+
+    pub(crate) fn end(mut self, end: End) {
+        self.end_now(end);
+    }
+
+    fn end_now(&mut self, mut end: End) {
+        self.is_launched = true;
+        let core = self.process.core();
+        core.set_exiting();
+        let _inside = panics::Inside::enter(core.pid());
+        end.mailbox_len = self.process.close();
+        core.retire(end);
+    }
+}
+
+impl<P: Process + 'static> Drop for Launch<P> {
+    fn drop(&mut self) {
+        if !self.is_launched {
+            self.end_now(End::by_signal(ExitReason::NoConnection, self.cause));
+        }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Launch<Shared<A>> {
+    fn of_actor(spawn: Spawn) -> (Self, Option<MonitorRef>) {
+        Self::new(spawn, any::type_name::<A>(), |core| Shared {
+            core,
+            queue: Mutex::new(Queue::new()),
+        })
+    }
+
+    fn actor(&self) -> ActorRef<A> {
+        ActorRef(Arc::clone(&self.process))
     }
 
     fn ready(mut self, make: impl FnOnce(&mut Context<A>) -> A) {
-        let mut ctx = Context::new(Arc::clone(&self.shared));
-        match catch(self.shared.core.pid(), || make(&mut ctx)) {
+        let mut ctx = Context::new(Arc::clone(&self.process));
+        match catch(self.process.core.pid(), || make(&mut ctx)) {
             Ok(actor) => {
-                self.is_launched = true;
-                actix_rt::spawn(Run::ready(
-                    Arc::clone(&self.shared),
-                    self.starter.take(),
-                    self.cause,
-                    ctx,
-                    actor,
-                ));
+                let shared = Arc::clone(&self.process);
+                let run = Run::ready(shared, self.starter.take(), self.cause, ctx, actor);
+                self.launched();
+                actix_rt::spawn(run);
             }
-            Err(payload) => {
-                let panic = describe(payload, During::Init, None);
-                let _ = drop_contained(ctx);
-                self.end(ExitReason::Panic(Arc::new(panic)));
+            Err(caught) => {
+                let panic = caught.describe(During::Init, None);
+                drop_each(std::mem::take(&mut ctx.waits));
+                drop_each(std::mem::take(&mut ctx.spawned));
+                drop_contained(ctx);
+                let cause = self.cause;
+                self.end(End::panic(panic, cause));
             }
         }
     }
@@ -325,39 +362,20 @@ impl<A: Actor<Context = Context<A>>> Launch<A> {
     where
         I: Future<Output = Result<Init<A>, ExitReason>> + 'static,
     {
-        match catch(self.shared.core.pid(), || -> InitFuture<A> {
+        match catch(self.process.core.pid(), || -> InitFuture<A> {
             Box::pin(init())
         }) {
             Ok(init) => {
-                self.is_launched = true;
-                actix_rt::spawn(Run::init(
-                    Arc::clone(&self.shared),
-                    self.starter.take(),
-                    self.cause,
-                    init,
-                ));
+                let shared = Arc::clone(&self.process);
+                let run = Run::init(shared, self.starter.take(), self.cause, init);
+                self.launched();
+                actix_rt::spawn(run);
             }
-            Err(payload) => {
-                let panic = describe(payload, During::Init, None);
-                self.end(ExitReason::Panic(Arc::new(panic)));
+            Err(caught) => {
+                let panic = caught.describe(During::Init, None);
+                let cause = self.cause;
+                self.end(End::panic(panic, cause));
             }
-        }
-    }
-
-    fn end(&mut self, reason: ExitReason) {
-        self.is_launched = true;
-        self.shared.core.set_exiting();
-        let left = self.shared.queue.lock().close();
-        let mailbox_len = left.0.len();
-        let _ = drop_contained(left);
-        self.shared.core.retire(reason, self.cause, mailbox_len);
-    }
-}
-
-impl<A: Actor<Context = Context<A>>> Drop for Launch<A> {
-    fn drop(&mut self) {
-        if !self.is_launched {
-            self.end(ExitReason::NoConnection);
         }
     }
 }

@@ -272,8 +272,8 @@ fn in_a_storm_nobody_dead_is_a_member_and_no_change_is_lost() {
         // Whoever was told to end, ends.
         for arbiter in &arbiters {
             let (asked, answer) = tokio::sync::oneshot::channel();
-            arbiter.spawn_fn(move || drop(asked.send(())));
-            let _ = answer.await;
+            arbiter.spawn_fn(move || asked.send(()).expect("it is waited for"));
+            answer.await.expect("the arbiter runs");
         }
         let ends = members.iter().map(|pid| async move {
             kill(*pid);

@@ -1,17 +1,34 @@
-//! The integration tests of `byron-supervisors`, one binary.
+//! The crate, tested as its users see it.
 
-mod otp;
+// What each process does.
+mod adopt;
+mod context;
+mod events;
+mod links;
+mod monitors;
+mod names;
+mod panics;
+mod report;
+mod storm;
+mod support;
+mod traps;
 
+// What supervisors do; `restart` has the table of OTP's rules.
 mod auto_shutdown;
 mod beyond;
 mod calls;
 mod dynamic;
 mod events_tree;
-mod groups;
 mod intensity;
-mod partitions;
 mod reports;
 mod restart;
 mod shutdown;
 mod strategies;
 mod sup_support;
+
+// What is built on them.
+mod groups;
+mod partitions;
+
+// The same, by Erlang/OTP.
+mod otp;

@@ -68,7 +68,7 @@ impl Generator {
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         let kill = one_in(7);
         let features = Features {
-            call: one_in(5),
+            call: one_in(4),
             kill,
             killsup: !kill && one_in(6),
             invalid: one_in(8),

@@ -56,7 +56,7 @@ impl Generator {
         let called = self.features.call && !known.killable;
         let acts = known.id == "root" || known.simple;
         let adds = known.id == "root" && !known.simple;
-        if !called || !self.one_in(4) {
+        if !called || !self.one_in(3) {
             return Outcome::Plain(out);
         }
         if adds && self.one_in(6) {

@@ -1,0 +1,463 @@
+//! [`Connection`]: recites the poem to one reader.
+//!
+//! Started by the listener that accepted the reader (or its steward), as a temporary child of the dynamic supervisor of
+//! that arbiter; nobody restarts it, for its socket cannot be had a second time. Talks to nobody but the reader. Never
+//! copies the poem, and never lets a crash look like the end of one:
+//!
+//! - While the poem is unfinished the socket is armed (`SO_LINGER` 0): a panic, a kill, a forced drain and the death of
+//!   the whole program all reach the reader as a reset, not as an end.
+//! - When the kernel has every byte, it is disarmed, and the end is orderly: shut down the sending side, then read and
+//!   forget what the reader says until it leaves, within bounds. A plain close would turn anything the reader said (an
+//!   HTTP request, say) into a reset that destroys what it has not read yet.
+//!
+//! The socket is not registered with the arbiter's reactor until a write does not fit. A fast poem never needs that; a
+//! slow one lives on one timer, and a held reader costs no more memory than that.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use actix::fut::ActorFuture;
+use actix::{Actor, AsyncContext, Handler, Message, MessageResult};
+use byron_supervisors::{Context, ExitReason};
+use bytes::{Buf, Bytes};
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::time::{Instant, Sleep};
+
+use crate::gate::Permit;
+use crate::recital::Recital;
+use crate::tally::Tally;
+
+/// How much a reader may say meanwhile before we stop listening.
+pub const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// The first pause between two looks whether the reader has left; each is twice the one before.
+const LINGER_LOOK: Duration = Duration::from_millis(10);
+
+/// The longest of those pauses.
+const LINGER_LOOK_MAX: Duration = Duration::from_millis(160);
+
+/// How many writes one turn may make before the arbiter's other actors run.
+const WRITES_PER_TURN: u32 = 16;
+
+/// The bytes one write offers to the kernel.
+const WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// What is read and forgotten in one call.
+const DISCARD_BYTES: usize = 4096;
+
+/// Recites a poem to one reader.
+pub struct Connection {
+    socket: Socket,
+    /// What the kernel does not have yet.
+    left: Bytes,
+    phase: Phase,
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// Set when the end is known; a connection that is dropped without one was cut off by us.
+    fate: Option<Fate>,
+    recital: Arc<Recital>,
+    permit: Permit,
+}
+
+enum Socket {
+    Unregistered(TcpStream),
+    /// Boxed: few connections ever get here.
+    Registered(Box<tokio::net::TcpStream>),
+    /// The reactor refused it; the connection is over.
+    Lost,
+}
+
+enum Phase {
+    /// The next bytes are due; of the current chunk so many are left.
+    Reciting { due: Instant, chunk_left: usize },
+    /// A write did not fit.
+    Blocked {
+        since: Instant,
+        chunk_left: usize,
+        due: Instant,
+    },
+    /// The kernel has everything; waiting for the reader to leave.
+    Lingering {
+        until: Instant,
+        look: Duration,
+        said: usize,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Served,
+    ClientGone,
+    WriteTimeout,
+    Failed,
+}
+
+/// The reader did not read for as long as the server allows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the reader read nothing for {0:?}")]
+pub struct WriteTimeout(pub Duration);
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer_addr", &self.socket.peer_addr())
+            .field("left", &self.left.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// For a reader who was just accepted. The socket must not block.
+    pub(crate) fn new(stream: TcpStream, recital: Arc<Recital>, permit: Permit) -> Self {
+        // Linux has handed both down from the listening socket.
+        if !cfg!(target_os = "linux") {
+            let socket = SockRef::from(&stream);
+            let _ = socket.set_linger(Some(Duration::ZERO));
+            let _ = socket.set_tcp_nodelay(true);
+        }
+        Tally::add(&recital.tally.accepted, 1);
+        Self {
+            socket: Socket::Unregistered(stream),
+            left: recital.poem().text,
+            phase: Phase::Reciting {
+                due: Instant::now(),
+                chunk_left: 0,
+            },
+            sleep: None,
+            fate: None,
+            recital,
+            permit,
+        }
+    }
+
+    /// Recites as far as it goes now; ready when it is over.
+    fn turn(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Fate, io::Error>> {
+        for _ in 0..WRITES_PER_TURN {
+            match self.phase {
+                Phase::Reciting { due, chunk_left } => {
+                    ready!(self.recite(due, chunk_left, task))?;
+                }
+                Phase::Blocked {
+                    since,
+                    chunk_left,
+                    due,
+                } => {
+                    if !ready!(self.unblock(since, task))? {
+                        return Poll::Ready(Ok(Fate::WriteTimeout));
+                    }
+                    self.phase = Phase::Reciting { due, chunk_left };
+                }
+                Phase::Lingering { until, look, said } => {
+                    return self.linger(until, look, said, task).map(Ok);
+                }
+            }
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One write, when it is due; or the end of the poem.
+    fn recite(
+        &mut self,
+        due: Instant,
+        mut chunk_left: usize,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left.is_empty() {
+            return Poll::Ready(self.finish());
+        }
+        if chunk_left == 0 {
+            chunk_left = match self.recital.pace {
+                None => self.left.len(),
+                Some(pace) => {
+                    ready!(self.sleep_until(due, task));
+                    pace.chunk_len(self.left.len())
+                }
+            };
+        }
+        match self
+            .socket
+            .write(&self.left[..chunk_left.min(WRITE_BYTES_MAX)])
+        {
+            Ok(written) => {
+                Tally::add(&self.recital.tally.bytes, written as u64);
+                self.left.advance(written);
+                chunk_left -= written;
+                let due = match self.recital.pace {
+                    Some(pace) if chunk_left == 0 => pace.next_due(due, Instant::now()),
+                    _ => due,
+                };
+                self.phase = Phase::Reciting { due, chunk_left };
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.phase = Phase::Blocked {
+                    since: Instant::now(),
+                    chunk_left,
+                    due,
+                };
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Waits until the kernel takes bytes again; false if the reader let us wait too long.
+    fn unblock(&mut self, since: Instant, task: &mut TaskContext<'_>) -> Poll<io::Result<bool>> {
+        let is_ready = self.socket.poll_writable(task)?;
+        if is_ready.is_ready() {
+            self.sleep = None;
+            return Poll::Ready(Ok(true));
+        }
+        ready!(self.sleep_until(since + self.recital.write_timeout, task));
+        Poll::Ready(Ok(false))
+    }
+
+    /// The kernel has every byte: from here on, a close is an end.
+    fn finish(&mut self) -> io::Result<()> {
+        self.socket.disarm_and_shutdown()?;
+        self.phase = Phase::Lingering {
+            until: Instant::now() + self.recital.linger_timeout,
+            look: LINGER_LOOK,
+            said: 0,
+        };
+        Ok(())
+    }
+
+    /// Waits for the reader to leave.
+    fn linger(
+        &mut self,
+        until: Instant,
+        mut look: Duration,
+        mut said: usize,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Fate> {
+        loop {
+            match self.socket.discard(LINGER_BYTES_MAX - said) {
+                Ok(Discarded::Said(bytes)) => said += bytes,
+                Ok(Discarded::Left) => return Poll::Ready(Fate::Served),
+                Err(_) => return Poll::Ready(Fate::ClientGone),
+            }
+            let now = Instant::now();
+            if said >= LINGER_BYTES_MAX || now >= until {
+                return Poll::Ready(Fate::Served);
+            }
+            let next = until.min(now + look);
+            look = LINGER_LOOK_MAX.min(look * 2);
+            self.phase = Phase::Lingering { until, look, said };
+            self.sleep = None;
+            ready!(self.sleep_until(next, task));
+        }
+    }
+
+    /// One timer for everything: a sleep that is under way is for the moment that was asked for first.
+    fn sleep_until(&mut self, moment: Instant, task: &mut TaskContext<'_>) -> Poll<()> {
+        if self.sleep.is_none() && moment <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(moment)));
+        ready!(sleep.as_mut().poll(task));
+        self.sleep = None;
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let tally = &self.recital.tally;
+        let is_finished = matches!(self.phase, Phase::Lingering { .. });
+        let counter = match self.fate {
+            Some(Fate::Served) => &tally.served,
+            None if is_finished => &tally.served,
+            Some(Fate::ClientGone) => &tally.client_gone,
+            Some(Fate::WriteTimeout) => &tally.write_timeout,
+            Some(Fate::Failed) | None => &tally.reset,
+        };
+        if std::ptr::eq(counter, &tally.served) {
+            self.permit.served();
+        }
+        Tally::add(counter, 1);
+    }
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(Turns);
+    }
+}
+
+/// Gives the connection its turns. Without fields: boxing it allocates nothing.
+struct Turns;
+
+impl ActorFuture<Connection> for Turns {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        connection: &mut Connection,
+        ctx: &mut Context<Connection>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        let (fate, reason) = match ready!(connection.turn(task)) {
+            Ok(Fate::WriteTimeout) => {
+                let limit = connection.recital.write_timeout;
+                (
+                    Fate::WriteTimeout,
+                    ExitReason::shutdown(WriteTimeout(limit)),
+                )
+            }
+            Ok(fate) => (fate, ExitReason::Normal),
+            Err(error) if is_reader_gone(&error) => (Fate::ClientGone, ExitReason::Normal),
+            Err(error) => (Fate::Failed, ExitReason::error(error)),
+        };
+        connection.fate = Some(fate);
+        ctx.exit(reason);
+        Poll::Ready(())
+    }
+}
+
+/// What a write says when there is nobody to write to any more.
+fn is_reader_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::TimedOut
+    )
+}
+
+/// Asks a connection how far it is.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Progress")]
+pub struct HowFar;
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The reader; `None` if it has left already.
+    pub peer_addr: Option<SocketAddr>,
+    /// How many bytes are still to be said.
+    pub left_bytes: usize,
+}
+
+impl Handler<HowFar> for Connection {
+    type Result = MessageResult<HowFar>;
+
+    fn handle(&mut self, _: HowFar, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(Progress {
+            peer_addr: self.socket.peer_addr(),
+            left_bytes: self.left.len(),
+        })
+    }
+}
+
+/// Makes a connection forget its lines: a panic on purpose, for demonstrations and rehearsals.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Stumble;
+
+impl Handler<Stumble> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, _: Stumble, _: &mut Context<Self>) {
+        panic!(
+            "forgot the next line, {} bytes before the end",
+            self.left.len()
+        );
+    }
+}
+
+fn lost() -> io::Error {
+    io::Error::other("the reactor refused the socket")
+}
+
+enum Discarded {
+    Said(usize),
+    Left,
+}
+
+impl Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match self {
+            Self::Unregistered(stream) => stream.write(bytes),
+            Self::Registered(stream) => stream.try_write(bytes),
+            Self::Lost => Err(lost()),
+        }?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        Ok(written)
+    }
+
+    /// Registers the socket if it is not, and asks whether the kernel takes bytes.
+    fn poll_writable(&mut self, task: &mut TaskContext<'_>) -> io::Result<Poll<()>> {
+        *self = match std::mem::replace(self, Self::Lost) {
+            Self::Unregistered(stream) => {
+                Self::Registered(Box::new(tokio::net::TcpStream::from_std(stream)?))
+            }
+            registered => registered,
+        };
+        match self {
+            Self::Registered(stream) => match stream.poll_write_ready(task) {
+                Poll::Ready(outcome) => outcome.map(Poll::Ready),
+                Poll::Pending => Ok(Poll::Pending),
+            },
+            Self::Unregistered(_) | Self::Lost => Err(lost()),
+        }
+    }
+
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Unregistered(stream) => stream.peer_addr().ok(),
+            Self::Registered(stream) => stream.peer_addr().ok(),
+            Self::Lost => None,
+        }
+    }
+
+    fn disarm_and_shutdown(&self) -> io::Result<()> {
+        let socket = match self {
+            Self::Unregistered(stream) => SockRef::from(stream),
+            Self::Registered(stream) => SockRef::from(&**stream),
+            Self::Lost => return Err(lost()),
+        };
+        socket.set_linger(None)?;
+        socket.shutdown(std::net::Shutdown::Write)
+    }
+
+    /// Reads and forgets what is there, up to so many bytes.
+    fn discard(&mut self, bytes_max: usize) -> io::Result<Discarded> {
+        let mut bytes = [0; DISCARD_BYTES];
+        let mut said = 0;
+        while said < bytes_max {
+            let read = match self {
+                Self::Unregistered(stream) => stream.read(&mut bytes),
+                // Not through the reactor: these looks are paced by a timer.
+                Self::Registered(stream) => {
+                    let socket = SockRef::from(&**stream);
+                    stream.try_io(Interest::READABLE, || (&*socket).read(&mut bytes))
+                }
+                Self::Lost => Err(lost()),
+            };
+            match read {
+                Ok(0) => return Ok(Discarded::Left),
+                Ok(read) => said += read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Discarded::Said(said))
+    }
+}

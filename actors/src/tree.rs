@@ -1,0 +1,397 @@
+//! Who supervises whom, with which strategy and why.
+//!
+//! ```text
+//! ecstasy            one_for_one           a server; whoever dies, the others go on
+//! ├─ connections-0   dynamic, temporary    the connections of arbiter 0
+//! ├─ connections-1                         … and of each other arbiter
+//! ├─ server                                the word of command
+//! └─ listeners       one_for_one
+//!    ├─ listener-0-127.0.0.1               accepts on arbiter 0 at 127.0.0.1
+//!    ├─ listener-0-::1                     … and at each other address and arbiter
+//!    └─ steward-0                          runs on arbiter 0, watches the listeners of arbiter 1
+//!
+//! get                one_for_all, 0 restarts   a client; it is whole or not at all
+//! ├─ coordinator
+//! ├─ downloads       dynamic, transient, with backoff
+//! └─ client
+//! ```
+//!
+//! | who dies | what happens |
+//! | --- | --- |
+//! | a connection | its reader is reset; nobody restarts it, since its socket is gone |
+//! | a listener | restarted on the server's socket; readers in the queue wait, those who listen notice nothing |
+//! | a steward | restarted; listeners go on |
+//! | a server | restarted; what it had decided is in the shared state; readers notice nothing |
+//! | a connections' supervisor | its readers are reset, and it is restarted; other arbiters' readers notice nothing |
+//! | a download | restarted with backoff, up to the number of retries; it continues where it was |
+//! | an arbiter | its readers are reset; a steward accepts in its place for as long as it is gone |
+//! | the coordinator, the client or the downloads' supervisor | the client ends: it knew what nobody else knows |
+//!
+//! Start order is list order, and the end is the other way round: a server stops listening before it gives up its
+//! readers.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use byron_supervisors::{
+    ActorRef, ArbiterPool, Backoff, ChildId, ChildSpec, DynamicFlags, ExitReason, Name, Placement,
+    Restart, Shutdown, Strategy, SupFlags, Supervisor, shutdown, whereis_actor,
+};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::binding::{BindServerError, Binding};
+use crate::client::{Client, ClientConfig, Siblings};
+use crate::coordinator::{Cancel, Coordinator, Events, Gathering};
+use crate::listener::{Listener, Post};
+use crate::recital::Recital;
+use crate::server::{Drained, Server, ServerConfig, drain};
+use crate::steward::Steward;
+use crate::tally::TallyCounts;
+
+/// How many restarts within [`RESTART_PERIOD`] a server's supervisors tolerate for each child.
+pub const RESTARTS_MAX: u32 = 10;
+
+/// The window of [`RESTARTS_MAX`].
+pub const RESTART_PERIOD: Duration = Duration::from_secs(10);
+
+/// How long a connection or a download may take to stop.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What cannot start again at once (no descriptors, say, or its arbiter is gone) tries again later and later: at most
+/// [`RESTARTS_MAX`] times in [`RESTART_PERIOD`], so that the loss of one arbiter does not end the server.
+pub const RESTART_BACKOFF: Backoff =
+    Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+
+/// Tells the servers and clients of one program apart in the registry.
+fn unique(kind: &str, id: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{kind}-{number}/{id}")
+}
+
+fn one_for_one(children: usize) -> SupFlags {
+    let children = u32::try_from(children).unwrap_or(u32::MAX);
+    SupFlags {
+        strategy: Strategy::OneForOne,
+        intensity: RESTARTS_MAX.saturating_mul(children),
+        period: RESTART_PERIOD,
+        ..SupFlags::default()
+    }
+}
+
+// ---- a server
+
+/// A server's specification has this handle: it leads to the running server, across restarts.
+#[derive(Clone)]
+pub struct ServerHandle {
+    name: Name,
+    binding: Arc<Binding>,
+    recital: Arc<Recital>,
+    connections: Vec<Name>,
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerHandle of {}", self.name)
+    }
+}
+
+impl ServerHandle {
+    /// The port that was bound.
+    pub fn port(&self) -> u16 {
+        self.binding.port()
+    }
+
+    /// The addresses that were bound.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        self.binding.local_addrs()
+    }
+
+    /// The server's actor, for its messages; `None` while it is being restarted.
+    pub fn server(&self) -> Option<ActorRef<Server>> {
+        whereis_actor(&self.name)
+    }
+
+    /// What was counted so far. Asks no actor.
+    pub fn counts(&self) -> TallyCounts {
+        self.recital.counts()
+    }
+
+    /// Waits until the server accepts nobody any more and the last reader has left: after the last of a limited number
+    /// of readers, or a drain.
+    pub async fn over(&self) {
+        self.recital.gate.emptied().await;
+    }
+
+    /// As the message [`Drain`](crate::Drain), whether or not the server's actor lives.
+    pub async fn drain(&self, grace: Duration) -> Drained {
+        drain(&self.binding, &self.recital, &self.connections, grace).await
+    }
+}
+
+/// Binds a server's sockets, and makes the specification of its tree: from here on readers can connect, and wait until
+/// it is started.
+///
+/// # Errors
+/// An address cannot be bound.
+pub fn server_spec(
+    id: impl Into<ChildId>,
+    config: ServerConfig,
+    arbiters: &ArbiterPool,
+) -> Result<(ChildSpec, ServerHandle), BindServerError> {
+    let id = id.into();
+    let arbiters = arbiters.clone();
+    let arbiter_count = arbiters.arbiters().len();
+    let binding = Arc::new(Binding::bind(&config.listen, arbiter_count)?);
+    let listeners = arbiter_count * binding.local_addrs().len();
+    let recital = Recital::new(config.poem, config.manner, listeners);
+    let name = unique("server", &id);
+    let connections = (0..arbiter_count)
+        .map(|arbiter| Name::from(format!("{name}/connections-{arbiter}")))
+        .collect();
+    let handle = ServerHandle {
+        name: name.into(),
+        binding,
+        recital,
+        connections,
+    };
+    let of = handle.clone();
+    let flags = one_for_one(arbiter_count + 2);
+    let spec = ChildSpec::supervisor(id, flags, move || server_children(&of, &arbiters));
+    Ok((spec, handle))
+}
+
+fn server_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<ChildSpec> {
+    let mut children = Vec::new();
+    for (at, (arbiter, name)) in arbiters
+        .arbiters()
+        .iter()
+        .zip(&handle.connections)
+        .enumerate()
+    {
+        let flags = DynamicFlags {
+            restart: Restart::Temporary,
+            shutdown: Shutdown::Timeout(STOP_TIMEOUT),
+            ..DynamicFlags::new("connection")
+        };
+        children.push(
+            ChildSpec::dynamic_supervisor(format!("connections-{at}"), flags)
+                .backoff(RESTART_BACKOFF)
+                .at(Placement::On(arbiter.clone()))
+                .registered(name.clone()),
+        );
+    }
+    let of = handle.clone();
+    children.push(
+        ChildSpec::new("server", move |_| {
+            Server::new(
+                Arc::clone(&of.binding),
+                Arc::clone(&of.recital),
+                of.connections.clone(),
+            )
+        })
+        .registered(handle.name.clone()),
+    );
+    let (of, arbiters) = (handle.clone(), arbiters.clone());
+    let listeners = (handle.local_addrs().len() + 1) * arbiters.arbiters().len();
+    children.push(ChildSpec::supervisor(
+        "listeners",
+        one_for_one(listeners),
+        move || listener_children(&of, &arbiters),
+    ));
+    children
+}
+
+fn listener_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<ChildSpec> {
+    let addresses = handle.local_addrs().len();
+    let arbiters = arbiters.arbiters();
+    let posts_of = |arbiter: usize| -> Vec<Post> {
+        (0..addresses)
+            .map(|address| Post {
+                listener: arbiter * addresses + address,
+                arbiter,
+                address,
+            })
+            .collect()
+    };
+    let mut children = Vec::new();
+    for (at, arbiter) in arbiters.iter().enumerate() {
+        for post in posts_of(at) {
+            let id = format!("listener-{at}-{}", handle.local_addrs()[post.address].ip());
+            let (of, connections) = (handle.clone(), handle.connections[at].clone());
+            children.push(
+                ChildSpec::new(id, move |_| {
+                    Listener::new(
+                        post.clone(),
+                        Arc::clone(&of.binding),
+                        Arc::clone(&of.recital),
+                        connections.clone(),
+                    )
+                })
+                // It ends normally when the server closes.
+                .restart(Restart::Transient)
+                .backoff(RESTART_BACKOFF)
+                .at(Placement::On(arbiter.clone())),
+            );
+        }
+    }
+    // Alone, an arbiter has nobody to stand in for it.
+    for (at, arbiter) in arbiters.iter().enumerate().filter(|_| arbiters.len() > 1) {
+        let watched = posts_of((at + 1) % arbiters.len());
+        let (of, connections) = (handle.clone(), handle.connections[at].clone());
+        children.push(
+            ChildSpec::new(format!("steward-{at}"), move |_| {
+                Steward::new(
+                    watched.clone(),
+                    Arc::clone(&of.binding),
+                    Arc::clone(&of.recital),
+                    connections.clone(),
+                )
+            })
+            .restart(Restart::Transient)
+            .backoff(RESTART_BACKOFF)
+            .at(Placement::On(arbiter.clone())),
+        );
+    }
+    children
+}
+
+// ---- a client
+
+/// A client's specification has this handle.
+#[derive(Clone)]
+pub struct ClientHandle {
+    coordinator: Name,
+}
+
+impl fmt::Debug for ClientHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientHandle of {}", self.coordinator)
+    }
+}
+
+impl ClientHandle {
+    /// The coordinator, for its messages; `None` once the client has ended.
+    pub fn coordinator(&self) -> Option<ActorRef<Coordinator>> {
+        whereis_actor(&self.coordinator)
+    }
+
+    /// Calls off everything that is not settled; the events still end with `Done`.
+    pub fn cancel(&self) {
+        if let Some(coordinator) = self.coordinator() {
+            coordinator.do_send(Cancel);
+        }
+    }
+}
+
+/// Makes the specification of a client's tree, and the end where its events come out. It is temporary: a client that was
+/// restarted would fetch everything again. If it ends before [`Event::Done`](crate::Event::Done), the events just end.
+pub fn client_spec(
+    id: impl Into<ChildId>,
+    config: ClientConfig,
+) -> (ChildSpec, ClientHandle, Events) {
+    let id = id.into();
+    let (children, handle, events) = client_children(&id, config);
+    let children = Mutex::new(Some(children));
+    let spec = ChildSpec::supervisor(id, client_flags(), move || {
+        children.lock().take().unwrap_or_default()
+    });
+    (spec.restart(Restart::Temporary), handle, events)
+}
+
+/// Starts a client as the root of a tree, on this arbiter.
+///
+/// # Errors
+/// One of its actors did not start.
+pub async fn start_client(
+    name: &str,
+    config: ClientConfig,
+) -> Result<(ActorRef<Supervisor>, ClientHandle, Events), ExitReason> {
+    let (children, handle, events) = client_children(name, config);
+    let root = Supervisor::start(name, client_flags(), children).await?;
+    Ok((root, handle, events))
+}
+
+/// Starts servers under one root, on this arbiter; their connections live on the others.
+///
+/// # Errors
+/// One of their actors did not start.
+pub async fn start_servers(
+    name: &str,
+    servers: Vec<ChildSpec>,
+) -> Result<ActorRef<Supervisor>, ExitReason> {
+    Supervisor::start(name, one_for_one(servers.len()), servers).await
+}
+
+/// Stops a tree from the root, children first in reverse order, and answers how it ended.
+pub async fn stop(root: &ActorRef<Supervisor>, limit: Duration) -> ExitReason {
+    shutdown(root.pid(), limit).await
+}
+
+fn client_flags() -> SupFlags {
+    SupFlags {
+        strategy: Strategy::OneForAll,
+        intensity: 0,
+        ..SupFlags::default()
+    }
+}
+
+fn client_children(id: &str, config: ClientConfig) -> (Vec<ChildSpec>, ClientHandle, Events) {
+    let name = unique("client", id);
+    let coordinator = Name::from(format!("{name}/coordinator"));
+    let downloads = Name::from(format!("{name}/downloads"));
+    let client = Name::from(name);
+    let gathering = Gathering {
+        tasks: config.targets.len(),
+        retries: config.retries,
+        max_time: config.patience.max_time,
+        fail_fast: config.fail_fast,
+        client: client.clone(),
+    };
+    let siblings = Siblings {
+        coordinator: coordinator.clone(),
+        downloads: downloads.clone(),
+    };
+    let flags = DynamicFlags {
+        restart: Restart::Transient,
+        shutdown: Shutdown::Timeout(STOP_TIMEOUT),
+        // One failing download must not end the others; each has its own limit, the number of its retries.
+        intensity: u32::MAX,
+        period: Duration::from_secs(1),
+        backoff: Some(config.retries.backoff()),
+        ..DynamicFlags::new("download")
+    };
+    let (sender, events) = mpsc::unbounded_channel();
+    // Taken by the one incarnation there is, so that the events end when it does.
+    let sender = Mutex::new(Some(sender));
+    let children = vec![
+        ChildSpec::new("coordinator", move |_| {
+            let sender = sender.lock().take();
+            let sender = sender.unwrap_or_else(|| mpsc::unbounded_channel().0);
+            Coordinator::new(gathering.clone(), sender)
+        })
+        .registered(coordinator.clone()),
+        ChildSpec::dynamic_supervisor("downloads", flags).registered(downloads),
+        ChildSpec::new("client", move |_| Client::new(&config, siblings.clone()))
+            .registered(client),
+    ];
+    (children, ClientHandle { coordinator }, events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_restarted_does_not_end_its_supervisor() {
+        let backoff = Backoff {
+            jitter: 0.0,
+            ..RESTART_BACKOFF
+        };
+        assert_eq!(backoff.gives_up_after(RESTARTS_MAX, RESTART_PERIOD), None);
+    }
+}

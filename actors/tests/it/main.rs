@@ -1,0 +1,16 @@
+//! The poetry network over real loopback sockets.
+//!
+//! Nothing sleeps: a test waits for what it can observe, with a limit.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's helpers fail the test as its own lines do"
+)]
+
+mod draining;
+mod failures;
+mod gathering;
+mod limits;
+mod reciting;
+mod restarts;
+mod support;

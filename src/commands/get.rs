@@ -1,0 +1,153 @@
+//! `byron get`: poems from servers, in order.
+//!
+//! The actors have a thread of their own; this one takes their events and writes the poems. A terminal or a pipe that does
+//! not take bytes keeps this thread waiting, and through the credit of each poem, in the end, the servers: never the
+//! actors' clocks.
+
+mod presenter;
+mod sink;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use byron_actors::tree::{self, ClientHandle, STOP_TIMEOUT};
+use byron_actors::{
+    ClientConfig, Event, Events, Expectation, Patience, PoemHash, Retries, Target, Whereabouts,
+};
+use byron_supervisors::ExitReason;
+
+pub(super) use self::presenter::Presenter;
+use crate::cli::GetConfig;
+use crate::endpoint::Host;
+use crate::exit_code::ExitCode;
+use crate::host::signals::{Request, Signals};
+use crate::host::{self, FOREVER, logs};
+
+/// How often lines that show time are rewritten.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long the actors may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(2).saturating_add(STOP_TIMEOUT);
+
+/// What the actors' thread tells the one that writes.
+pub(super) enum Told {
+    /// A client was started, and can be called off.
+    Begun(ClientHandle),
+    /// Something happened to a poem.
+    Event(Event),
+    /// Something for the person who watches.
+    Say(String),
+    /// Time has passed.
+    Tick,
+    /// A signal: the poems that are not whole are called off.
+    Interrupted(Request),
+}
+
+/// Fetches the poems and prints them.
+pub fn run(config: GetConfig) -> anyhow::Result<ExitCode> {
+    logs::init(config.verbosity, "off");
+    let (sender, told) = mpsc::channel();
+    let presenter = Presenter::new(&config)?;
+    let ticks = presenter.wants_ticks();
+    let client = client_config(&config);
+    let actors = host::beside(move || gather(client, ticks, sender));
+    let outcome = presenter.present(&told);
+    // If the output has failed there is nobody to fetch for, and the thread ends with the program.
+    let code = outcome?;
+    actors
+        .join()
+        .map_err(|_| anyhow!("the actors' thread panicked"))?
+        .map_err(|reason| anyhow!("cannot start the downloads: {reason}"))?;
+    Ok(code)
+}
+
+/// Runs one client to its end, on the actors' thread.
+async fn gather(
+    config: ClientConfig,
+    ticks: bool,
+    told: mpsc::Sender<Told>,
+) -> Result<(), ExitReason> {
+    let mut signals = Signals::listen()
+        .map_err(|error| ExitReason::error(format!("cannot listen for signals: {error}")))?;
+    let (root, handle, mut events) = tree::start_client("get", config).await?;
+    let _ = told.send(Told::Begun(handle.clone()));
+    forward(&mut events, &handle, &mut signals, ticks, &told).await;
+    tree::stop(&root, STOP_LIMIT).await;
+    Ok(())
+}
+
+/// Passes events on until the last one, or until nobody takes them.
+pub(super) async fn forward(
+    events: &mut Events,
+    handle: &ClientHandle,
+    signals: &mut Signals,
+    ticks: bool,
+    told: &mpsc::Sender<Told>,
+) {
+    let mut tick = tokio::time::interval(TICK);
+    let mut is_interrupted = false;
+    loop {
+        let next = tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => Told::Event(event),
+                None => return,
+            },
+            _ = tick.tick(), if ticks => Told::Tick,
+            request = signals.end() => {
+                if is_interrupted {
+                    // Whoever asks twice does not want to wait for a terminal either.
+                    std::process::exit(request.exit_code().number().into());
+                }
+                is_interrupted = true;
+                handle.cancel();
+                Told::Interrupted(request)
+            }
+        };
+        let is_last = matches!(next, Told::Event(Event::Done { .. }));
+        if told.send(next).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+fn client_config(config: &GetConfig) -> ClientConfig {
+    let limit = |limit: Option<Duration>| limit.unwrap_or(FOREVER);
+    let targets = config.targets.iter().map(|target| {
+        let endpoint = &target.endpoint;
+        let whereabouts = match (endpoint.addresses(), &endpoint.host) {
+            (Some(addresses), _) => Whereabouts::Addresses(addresses),
+            (None, Host::Name(name)) => Whereabouts::Name {
+                host: name.clone(),
+                port: endpoint.port,
+            },
+            (None, Host::Localhost | Host::Ip(_)) => Whereabouts::Addresses(Vec::new()),
+        };
+        Target {
+            label: target.label(),
+            whereabouts,
+            connect_timeout: endpoint.connect_timeout,
+            expectation: Expectation {
+                poem_bytes_max: config.expected.bytes_max,
+                bytes: config.expected.bytes,
+                sha256: config.expected.sha256.map(PoemHash),
+                allow_empty: config.expected.allow_empty,
+            },
+        }
+    });
+    ClientConfig {
+        jobs: config.jobs,
+        fail_fast: config.fail_fast,
+        patience: Patience {
+            connect_timeout: limit(config.connect_timeout),
+            first_byte_timeout: limit(config.first_byte_timeout),
+            idle_timeout: limit(config.idle_timeout),
+            max_time: config.max_time,
+        },
+        retries: Retries {
+            count: config.retries_max,
+            delay: config.retry_delay,
+        },
+        ..ClientConfig::new(targets.collect())
+    }
+}

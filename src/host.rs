@@ -1,0 +1,27 @@
+//! What the program needs of the machine it runs on: signals, logs, and a thread for the actors.
+
+use std::thread;
+
+use actix::System;
+
+pub mod logs;
+pub mod signals;
+
+/// Longer than any program runs: `off`, where a limit has to be a duration.
+pub const FOREVER: std::time::Duration = std::time::Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Runs actors on a thread of their own, so that this one may wait for a slow terminal without keeping them waiting.
+///
+/// # Panics
+/// The system gives no thread, or `actors` panicked.
+pub fn beside<T: Send + 'static, F>(
+    actors: impl FnOnce() -> F + Send + 'static,
+) -> thread::JoinHandle<T>
+where
+    F: Future<Output = T>,
+{
+    thread::Builder::new()
+        .name("actors".to_owned())
+        .spawn(move || System::new().block_on(async move { actors().await }))
+        .expect("the system has a thread for the actors")
+}

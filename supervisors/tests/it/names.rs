@@ -1,0 +1,113 @@
+//! Names: unique, typed at the edge, freed at death.
+
+use actix::prelude::*;
+use byron_supervisors::{
+    ActorRef, Context, Placement, RegisterError, Spawn, is_alive, kill, register, registered,
+    spawn, unregister, whereis, whereis_actor,
+};
+
+use crate::support::{Puppet, Strings, eventually, puppet, system, unique};
+
+struct Other;
+
+impl Actor for Other {
+    type Context = Context<Self>;
+}
+
+#[test]
+fn a_name_leads_to_its_process_until_it_is_taken_back() {
+    system(async {
+        let name = unique("poet");
+        let (one, _) = puppet();
+        assert_eq!(whereis(&name), None);
+        assert_eq!(register(name.as_str(), one.pid()), Ok(()));
+        assert_eq!(whereis(&name), Some(one.pid()));
+        assert!(registered().iter().any(|known| **known == *name));
+        assert!(unregister(&name));
+        assert!(!unregister(&name));
+        assert_eq!(whereis(&name), None);
+    });
+}
+
+#[test]
+fn a_name_has_one_owner_and_an_owner_several_names() {
+    system(async {
+        let (first, second) = (unique("a"), unique("b"));
+        let (one, _) = puppet();
+        let (other, _) = puppet();
+        register(first.as_str(), one.pid()).expect("free");
+        register(second.as_str(), one.pid()).expect("free");
+        assert_eq!(
+            register(first.as_str(), other.pid()),
+            Err(RegisterError::Taken(one.pid()))
+        );
+        kill(one.pid());
+        eventually("the kill", || !is_alive(one.pid())).await;
+        assert_eq!(whereis(&first).or(whereis(&second)), None);
+        assert_eq!(
+            register(first.as_str(), one.pid()),
+            Err(RegisterError::NoProc(one.pid()))
+        );
+        assert_eq!(register(first.as_str(), other.pid()), Ok(()));
+    });
+}
+
+#[test]
+fn a_new_incarnation_takes_the_name_of_the_old_one() {
+    system(async {
+        let name = unique("phoenix");
+        for _ in 0..3 {
+            let (one, _) = puppet();
+            assert_eq!(register(name.as_str(), one.pid()), Ok(()));
+            let found: ActorRef<Puppet> = whereis_actor(&name).expect("registered");
+            assert_eq!(found.tell(|_, ctx| ctx.pid()).await, one.pid());
+            kill(one.pid());
+            eventually("the name is free", || whereis(&name).is_none()).await;
+        }
+    });
+}
+
+#[test]
+fn a_name_is_typed_at_the_edge() {
+    system(async {
+        let name = unique("typed");
+        let other = spawn(Other);
+        register(name.as_str(), other.pid()).expect("free");
+        assert!(whereis_actor::<Puppet>(&name).is_none());
+        assert!(whereis_actor::<Other>(&name).is_some());
+        assert!(ActorRef::<Puppet>::of(other.pid()).is_none());
+    });
+}
+
+#[test]
+fn a_name_that_changes_hands_while_it_is_registered_again_is_freed_at_death() {
+    system(async {
+        let arbiter = Arbiter::new();
+        for _ in 0..50 {
+            let name = unique("contested");
+            let (one, _) = Spawn::new()
+                .at(Placement::On(arbiter.handle()))
+                .start(|_| Puppet::default());
+            let pid = one.pid();
+            let threads: Vec<_> = (0..2)
+                .map(|_| {
+                    let name = name.clone();
+                    std::thread::spawn(move || {
+                        for _ in 0..200 {
+                            let _ = register(name.as_str(), pid);
+                            unregister(&name);
+                        }
+                        let _ = register(name.as_str(), pid);
+                    })
+                })
+                .collect();
+            for thread in threads {
+                thread.join().expect("no panic");
+            }
+            kill(pid);
+            eventually("the kill", || !is_alive(pid)).await;
+            eventually("the name is free", || whereis(&name).is_none()).await;
+        }
+        arbiter.stop();
+    });
+}
