@@ -29,6 +29,7 @@ mod sup_support;
 // What is built on them.
 mod groups;
 mod partitions;
+mod soak;
 
 // The same, by Erlang/OTP.
 mod otp;
