@@ -246,3 +246,35 @@ pub struct FailedToStartChild {
     /// Why it did not start.
     pub reason: ExitReason,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::*;
+    use crate::strategy::Strategy;
+
+    proptest! {
+        /// The strategy speaks of places, the children of keys; deleted children leave gaps between the keys.
+        #[test]
+        fn keys_affected_are_the_strategys_places(kept in vec(any::<bool>(), 1..20)) {
+            for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+                let flags = SupFlags { strategy, ..SupFlags::default() };
+                let mut children = Children::new(Path::root("root"), flags);
+                for (number, is_kept) in kept.iter().enumerate() {
+                    let id = number.to_string();
+                    let key = children.push(ChildSpec::supervisor(id, flags, Vec::new));
+                    if !is_kept {
+                        children.remove(key);
+                    }
+                }
+                let keys = children.keys();
+                for (place, key) in keys.iter().enumerate() {
+                    let wanted = &keys[strategy.affected(place, keys.len())];
+                    prop_assert_eq!(children.affected(*key), wanted);
+                }
+            }
+        }
+    }
+}
