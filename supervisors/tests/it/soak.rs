@@ -384,6 +384,8 @@ async fn rest(soak: &Soak) {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let (begun, places, is_busy) = pulse(soak);
         let pulse = (begun, places);
+        // The children of a killed supervisor may take their time to stop, but not for ever.
+        let is_busy = is_busy || !strays(soak).is_empty();
         still = if !is_busy && last == Some(pulse) {
             still + 1
         } else {
