@@ -247,6 +247,27 @@ impl ChildSpec {
         )
     }
 
+    /// A worker that is a plain actix actor, as it is. `make` gets actix's own context, and is called for each
+    /// incarnation; [`adopt`](crate::adopt()) says what such an actor has, and what it cannot have.
+    pub fn adopt<A, F>(id: impl Into<ChildId>, make: F) -> Self
+    where
+        A: Actor<Context = actix::Context<A>>,
+        F: Fn(&mut actix::Context<A>) -> A + Send + Sync + 'static,
+    {
+        let make = Arc::new(make);
+        Self::with_start(
+            id,
+            Arc::new(move |placement, supervision| {
+                let make = Arc::clone(&make);
+                Spawn::new()
+                    .at(placement)
+                    .supervised(supervision)
+                    .adopt(move |ctx| make(ctx))
+                    .1
+            }),
+        )
+    }
+
     /// A supervisor below this one. `children` is called for each incarnation.
     pub fn supervisor<F>(id: impl Into<ChildId>, flags: SupFlags, children: F) -> Self
     where

@@ -1,36 +1,55 @@
-//! OTP processes and supervisors for any actix program.
+#![doc = include_str!("../README.md")]
+//!
+//! # Invariants
+//!
+//! - A process ends once. Its names are free before anybody hears of it, and each monitor gets one [`Down`].
+//! - A supervisor holds no state of its own but its children: what it knows is in its specs and in one table.
+//! - The rules are pure: whom a failure takes along ([`Strategy`]), how many restarts are too many, how long to wait
+//!   ([`Backoff`]) take data and `now`, and answer data.
+//! - Time is tokio's: with a paused clock, a test of a minute takes a millisecond.
+//! - Absent on purpose: poems and sockets, threads of its own, `unsafe`, and any way to change a running process's state
+//!   from outside.
 
 #[cfg(panic = "abort")]
 compile_error!(
     "byron-supervisors isolates panics by unwinding: remove `panic = \"abort\"` from the profile, or nothing can be restarted"
 );
 
+// What a process is called, and how it ends.
+mod exit;
+mod path;
+mod pid;
+mod registry;
+
+// How it runs: its mailbox, its context, its one future, and what every process has.
 mod actor_ref;
 mod adopt;
-mod backoff;
-mod child_spec;
 mod context;
-mod dynamic;
-mod event;
-mod exit;
-mod intensity;
 mod mailbox;
-mod monitor;
 mod panics;
-mod partition;
-mod path;
-mod pg;
-mod pid;
 mod process;
 mod promise;
-mod registry;
-mod report;
 mod run;
-mod signal;
-mod snapshot;
 mod spawn;
+
+// How processes hear of each other.
+mod monitor;
+mod pg;
+mod signal;
+
+// Who starts them again: the rules, pure, and those who follow them.
+mod backoff;
+mod child_spec;
+mod dynamic;
+mod intensity;
+mod partition;
 mod strategy;
 mod supervisor;
+
+// What can be seen from outside.
+mod event;
+mod report;
+mod snapshot;
 
 pub use actor_ref::{ActorRef, Request, SendError};
 pub use adopt::{addr_of, adopt, whereis_addr};

@@ -287,7 +287,7 @@ fn in_a_storm_nobody_dead_is_a_member_and_no_change_is_lost() {
         assert!(left.iter().all(|pid| is_alive(*pid)));
 
         // Every event was sent before `members` answered; the listener has to get to them.
-        let begin = std::time::Instant::now();
+        let begin = tokio::time::Instant::now();
         loop {
             tokio::task::yield_now().await;
             let mut picture = BTreeMap::<Pid, usize>::new();

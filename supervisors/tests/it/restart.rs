@@ -34,9 +34,10 @@
 //! | `?report_error`, `report_progress`, `extract_child` | all of `reports` |
 //! | links and signals of supervision (1.9) | `shutdown::children_of_a_killed_supervisor_end_too`, [`names_are_free_before_the_restart`] |
 
+use actix::prelude::*;
 use byron_supervisors::{
-    ActorRef, ChildState, DeleteChild, ExitReason, Restart, RestartChild, StartChild, exited, kill,
-    snapshot, whereis,
+    ActorRef, ChildSpec, ChildState, DeleteChild, ExitReason, Restart, RestartChild, StartChild,
+    TerminateChild, exited, is_alive, kill, snapshot, whereis, whereis_addr,
 };
 
 use crate::sup_support::{
@@ -285,5 +286,46 @@ fn a_worker_is_found_by_its_type() {
         let pid = sup.pid_of("a").await;
         assert!(ActorRef::<Worker>::of(pid).is_some());
         assert!(ActorRef::<byron_supervisors::Supervisor>::of(pid).is_none());
+    });
+}
+
+/// An actor of a program that has never heard of supervisors.
+struct Old(u32);
+
+impl Actor for Old {
+    type Context = actix::Context<Self>;
+}
+
+#[derive(Message)]
+#[rtype(result = "u32")]
+struct Count;
+
+impl Handler<Count> for Old {
+    type Result = u32;
+
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> u32 {
+        self.0 += 1;
+        assert!(self.0 < 3, "it cannot count to three");
+        self.0
+    }
+}
+
+#[test]
+fn a_plain_actix_actor_is_restarted_and_stopped_as_any_child() {
+    paused(async {
+        let name = unique("old");
+        let spec = ChildSpec::adopt("old", |_| Old(0)).registered(&*name);
+        let sup = start(flags(1), vec![spec]).await;
+        let first = whereis_addr::<Old>(&name).expect("it runs");
+        assert_eq!(first.send(Count).await, Ok(1));
+        assert_eq!(first.send(Count).await, Ok(2));
+        assert!(first.send(Count).await.is_err(), "a panic");
+        settle().await;
+        let second = whereis_addr::<Old>(&name).expect("it runs again");
+        assert_eq!(second.send(Count).await, Ok(1));
+        let pid = sup.pid_of("old").await;
+        let stopped = sup.send(TerminateChild("old".into())).await;
+        assert_eq!(stopped, Ok(Ok(())));
+        assert!(!is_alive(pid));
     });
 }

@@ -454,7 +454,7 @@ fn a_supervisor_is_gone_when_its_arbiter_is() {
             matches!(leaf, ExitReason::NoConnection),
             "the leaf says {leaf}"
         );
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         while !sup.children().await.is_empty() {
             assert!(begin.elapsed() < LIMIT);
         }

@@ -11,7 +11,7 @@ use std::env;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use byron_supervisors::{
@@ -23,6 +23,7 @@ use byron_supervisors::{
 use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::sup_support::{system, unique};
 
