@@ -174,7 +174,7 @@ impl fmt::Display for During {
     }
 }
 
-/// Names one call of [`monitor`](crate::monitor); each has its own.
+/// Names one call of [`Context::monitor`](crate::Context::monitor); each has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MonitorRef {
     pub(crate) number: u64,
