@@ -421,10 +421,10 @@ impl Core {
         // A subscriber or an error's `Display` that panics must not rob those who wait for this end.
         let event = panic::catch_unwind(AssertUnwindSafe(|| self.tell(&end))).unwrap_or(0);
 
-        if let Some(parent) = parent.and_then(pid::lookup) {
-            if let Some(ties) = parent.core().state().known_ties() {
-                ties.children.remove(&self.pid);
-            }
+        if let Some(parent) = parent.and_then(pid::lookup)
+            && let Some(ties) = parent.core().state().known_ties()
+        {
+            ties.children.remove(&self.pid);
         }
         for linked in links {
             if let Some(linked) = pid::lookup(linked) {
