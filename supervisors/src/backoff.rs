@@ -72,7 +72,11 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::intensity::Intensity;
 
     fn plain() -> Backoff {
         Backoff {
@@ -123,5 +127,56 @@ mod tests {
             plain().gives_up_after(0, Duration::ZERO),
             Some(Duration::from_millis(200))
         );
+    }
+
+    prop_compose! {
+        fn any_backoff()(
+            min in 0u64..5_000,
+            more in 0u64..60_000,
+            factor in 1.0f64..4.0,
+            jitter in 0.0f64..=1.0,
+        ) -> Backoff {
+            let min = Duration::from_millis(min);
+            let max = min + Duration::from_millis(more);
+            Backoff { factor, jitter, ..Backoff::new(min, max) }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_delay_is_within_its_jitter_and_its_maximum(
+            backoff in any_backoff(),
+            failures in 0u32..100,
+            chance in 0.0f64..=1.0,
+        ) {
+            let middle = backoff.delay(failures, 0.5).as_secs_f64();
+            let delay = backoff.delay(failures, chance);
+            prop_assert!(delay <= backoff.max);
+            prop_assert!(delay.as_secs_f64() >= middle * (1.0 - backoff.jitter) - 1e-6);
+            prop_assert!(delay.as_secs_f64() <= middle * (1.0 + backoff.jitter) + 1e-6);
+        }
+
+        #[test]
+        fn delays_never_shrink(backoff in any_backoff(), failures in 1u32..100) {
+            prop_assert!(backoff.delay(failures, 0.5) <= backoff.delay(failures + 1, 0.5));
+        }
+
+        #[test]
+        fn giving_up_is_foretold_as_the_intensity_decides(
+            backoff in any_backoff(),
+            intensity in 0u32..6,
+            period in 1u64..20_000,
+        ) {
+            let period = Duration::from_millis(period);
+            let start = Instant::now();
+            let mut window = Intensity::new(intensity, period);
+            let mut elapsed = Duration::ZERO;
+            // Long after the delays have reached their maximum.
+            let gave_up = (1..200).find_map(|failures| {
+                elapsed += backoff.delay(failures, 0.5);
+                (!window.admit(start + elapsed)).then_some(elapsed)
+            });
+            prop_assert_eq!(backoff.gives_up_after(intensity, period), gave_up);
+        }
     }
 }

@@ -557,7 +557,7 @@ impl DynamicSupervisor {
         if self.ending.is_some() {
             return;
         }
-        self.tell(EventKind::Stop, None, Some(&reason), cause, None, ctx);
+        let event = self.tell(EventKind::Stop, None, Some(&reason), cause, None, ctx);
         self.ending = Some(Ending {
             reason,
             cause,
@@ -584,12 +584,12 @@ impl DynamicSupervisor {
             }
         }
         for pid in pids {
-            self.stop_child(pid, cause, ctx);
+            self.stop_child(pid, event, ctx);
         }
         if let Shutdown::Timeout(limit) = self.flags.shutdown {
-            ctx.run_later(limit, |supervisor, _| {
+            ctx.run_later(limit, move |supervisor, _| {
                 for pid in supervisor.shared().lock().by_pid.keys() {
-                    kill(*pid);
+                    kill(*pid, event);
                 }
             });
         }
@@ -725,9 +725,9 @@ impl DynamicSupervisor {
     }
 }
 
-fn kill(pid: Pid) {
+fn kill(pid: Pid, cause: u64) {
     if let Some(process) = pid::lookup(pid) {
-        process.core().kill(0);
+        process.core().kill(cause);
     }
 }
 
@@ -928,7 +928,7 @@ impl Handler<TerminateDynamicChild> for DynamicSupervisor {
         if is_first {
             self.stop_child(pid, 0, ctx);
             if let Shutdown::Timeout(limit) = self.flags.shutdown {
-                let timer = ctx.run_later(limit, move |_, _| kill(pid));
+                let timer = ctx.run_later(limit, move |_, _| kill(pid, 0));
                 if let Some(child) = shared.lock().by_pid.get_mut(&pid) {
                     child.timer = Some(timer);
                 }
@@ -976,5 +976,40 @@ impl Handler<GetChildSpec> for DynamicSupervisor {
         } else {
             Err(ChildError::NotFound)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::exited;
+
+    struct Idle;
+
+    impl Actor for Idle {
+        type Context = Context<Self>;
+    }
+
+    #[test]
+    fn a_supervisor_keeps_nothing_of_children_that_are_gone() {
+        actix::System::new().block_on(async {
+            let supervisor = DynamicSupervisor::start("kept", DynamicFlags::new("idle"))
+                .await
+                .expect("it starts");
+            let mut pids = Vec::new();
+            for _ in 0..100 {
+                let started = supervisor.send(StartDynamicChild::new(|_| Idle)).await;
+                pids.extend(started.expect("it lives").expect("it starts"));
+            }
+            assert_eq!(supervisor.0.core.state().children.len(), 100);
+            for pid in pids {
+                kill(pid, 0);
+                exited(pid).await;
+            }
+            let left = supervisor.send(CountChildren::settled()).await;
+            assert_eq!(left.map(|counts| counts.workers), Ok(0));
+            let state = supervisor.0.core.state();
+            assert!(state.children.is_empty() && state.links.is_empty());
+        });
     }
 }

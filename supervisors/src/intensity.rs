@@ -65,6 +65,9 @@ impl Intensity {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -120,5 +123,49 @@ mod tests {
         }
         assert_eq!(intensity.recent.len(), 4);
         assert_eq!(intensity.used(start + SECOND * 3601), 0);
+    }
+
+    /// OTP's `add_restart`, as it is written: a list of all restarts, walked each time.
+    fn naive(limit: u32, period: Duration, at: &[Instant]) -> Vec<bool> {
+        let mut restarts = Vec::new();
+        at.iter()
+            .map(|now| {
+                restarts.push(*now);
+                restarts.retain(|restart| *now - *restart <= period);
+                restarts.len() <= limit as usize
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn it_admits_what_a_list_of_all_restarts_admits(
+            limit in 0u32..6,
+            period in 1u64..50,
+            gaps in vec(0u64..30, 0..60),
+        ) {
+            let start = Instant::now();
+            let period = Duration::from_millis(period);
+            let mut elapsed = Duration::ZERO;
+            let at: Vec<_> = gaps
+                .iter()
+                .map(|gap| {
+                    elapsed += Duration::from_millis(*gap);
+                    start + elapsed
+                })
+                .collect();
+            let wanted = naive(limit, period, &at);
+            let mut intensity = Intensity::new(limit, period);
+            for (now, wanted) in at.into_iter().zip(wanted) {
+                let is_admitted = intensity.admit(now);
+                prop_assert_eq!(is_admitted, wanted);
+                prop_assert!(intensity.used(now) >= 1);
+                // A supervisor ends with the first that is not admitted.
+                if !is_admitted {
+                    break;
+                }
+                prop_assert!(intensity.recent.len() <= limit as usize);
+            }
+        }
     }
 }

@@ -52,12 +52,27 @@ impl fmt::Display for Strategy {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::{Just, Strategy as _, prop_assert, proptest};
+
+    use super::Strategy;
 
     #[test]
     fn each_strategy_takes_along_what_otp_takes_along() {
         assert_eq!(Strategy::OneForOne.affected(2, 5), 2..3);
         assert_eq!(Strategy::OneForAll.affected(2, 5), 0..5);
         assert_eq!(Strategy::RestForOne.affected(2, 5), 2..5);
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_fails_is_affected_and_a_stricter_strategy_affects_no_fewer(
+            (children, failed) in (1usize..50).prop_flat_map(|children| (Just(children), 0..children)),
+        ) {
+            let [one, rest, all] = [Strategy::OneForOne, Strategy::RestForOne, Strategy::OneForAll]
+                .map(|strategy| strategy.affected(failed, children));
+            prop_assert!(one.contains(&failed) && one.len() == 1);
+            prop_assert!(rest.start == failed && rest.end == children);
+            prop_assert!(all.start == 0 && all.end == children);
+        }
     }
 }

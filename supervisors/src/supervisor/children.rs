@@ -27,8 +27,8 @@ pub(crate) struct Child {
     pub(crate) failures: u32,
     pub(crate) started_at: Option<Instant>,
     pub(crate) last_exit: Option<LastExit>,
-    /// Siblings that were stopped with it and wait for its backoff.
-    pub(crate) taken_along: Vec<Key>,
+    /// The failed sibling that it was stopped with, and whose backoff it waits for.
+    pub(crate) waits_for: Option<Key>,
 }
 
 impl Child {
@@ -41,7 +41,7 @@ impl Child {
             failures: 0,
             started_at: None,
             last_exit: None,
-            taken_along: Vec::new(),
+            waits_for: None,
         }
     }
 
@@ -162,6 +162,24 @@ impl Children {
             .min()
     }
 
+    /// From here on these wait for the backoff of `key`, and for nobody else's.
+    pub(crate) fn wait_for(&mut self, waiting: impl IntoIterator<Item = Key>, key: Key) {
+        for waiting in waiting {
+            if let Some(child) = self.by_key.get_mut(&waiting) {
+                child.waits_for = Some(key);
+            }
+        }
+    }
+
+    /// Those that wait for the backoff of `key`, in start order.
+    pub(crate) fn waiting_for(&self, key: Key) -> Vec<Key> {
+        let waiting = self.by_key.iter();
+        waiting
+            .filter(|(_, child)| child.waits_for == Some(key))
+            .map(|(key, _)| *key)
+            .collect()
+    }
+
     /// Whether the supervisor ends because this child has (`do_auto_shutdown`).
     pub(crate) fn ends_with(&self, significant: bool) -> bool {
         significant
@@ -227,4 +245,36 @@ pub struct FailedToStartChild {
     pub id: ChildId,
     /// Why it did not start.
     pub reason: ExitReason,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::*;
+    use crate::strategy::Strategy;
+
+    proptest! {
+        /// The strategy speaks of places, the children of keys; deleted children leave gaps between the keys.
+        #[test]
+        fn keys_affected_are_the_strategys_places(kept in vec(any::<bool>(), 1..20)) {
+            for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+                let flags = SupFlags { strategy, ..SupFlags::default() };
+                let mut children = Children::new(Path::root("root"), flags);
+                for (number, is_kept) in kept.iter().enumerate() {
+                    let id = number.to_string();
+                    let key = children.push(ChildSpec::supervisor(id, flags, Vec::new));
+                    if !is_kept {
+                        children.remove(key);
+                    }
+                }
+                let keys = children.keys();
+                for (place, key) in keys.iter().enumerate() {
+                    let wanted = &keys[strategy.affected(place, keys.len())];
+                    prop_assert_eq!(children.affected(*key), wanted);
+                }
+            }
+        }
+    }
 }

@@ -178,7 +178,7 @@ impl Work {
                         self.report(ReportContext::StartError, key, &reason);
                     }
                     let id = self.children.lock().remove(key).map(|child| child.spec.id);
-                    self.terminate_all().await;
+                    self.terminate_all(self.cause.get()).await;
                     return Err(match (stop, id) {
                         (Some(stop), _) => stop,
                         (None, Some(id)) => ExitReason::shutdown(FailedToStartChild { id, reason }),
@@ -198,8 +198,8 @@ impl Work {
                 Some(op) => self.perform(op).await,
             };
             if let Flow::End(reason) = flow {
-                self.tell(EventKind::Stop, None, Some(&reason), self.cause.get(), None);
-                self.terminate_all().await;
+                let event = self.tell(EventKind::Stop, None, Some(&reason), self.cause.get(), None);
+                self.terminate_all(event).await;
                 return reason;
             }
         }
@@ -321,10 +321,10 @@ impl Work {
             return self.attempt(key).await;
         };
         if backoff.max_failures.is_some_and(|max| failures > max) {
-            return self.give_up_on(key, failures);
+            return self.give_up_on(key, failures).await;
         }
         let delay = backoff.delay(failures, chance());
-        self.tell(
+        let event = self.tell(
             EventKind::Backoff,
             Some(key),
             None,
@@ -337,8 +337,17 @@ impl Work {
             .into_iter()
             .filter(|sibling| *sibling != key)
             .collect();
-        let stopped = self.terminate_some(&siblings).await;
+        let stopped = self.terminate_some(&siblings, event).await;
         let mut children = self.children.lock();
+        // Those that waited for a sibling wait for this one now: it brings all of them back.
+        let waiting = siblings
+            .into_iter()
+            .filter(|sibling| {
+                let sibling = children.get(*sibling);
+                sibling.is_some_and(|sibling| sibling.waits_for.is_some())
+            })
+            .collect::<Vec<_>>();
+        children.wait_for(waiting.into_iter().chain(stopped), key);
         let was = match children.get(key).map(|child| &child.state) {
             Some(ChildState::Restarting { was, .. }) => *was,
             _ => return Flow::GoOn,
@@ -350,14 +359,11 @@ impl Work {
                 until: Some(Instant::now() + delay),
             },
         );
-        if let Some(child) = children.get_mut(key) {
-            child.taken_along.extend(stopped);
-        }
         Flow::GoOn
     }
 
     /// Its backoff allows no more attempts: the child stays stopped, as if its restart were temporary.
-    fn give_up_on(&self, key: Key, failures: u32) -> Flow {
+    async fn give_up_on(&self, key: Key, failures: u32) -> Flow {
         let cause = self
             .children
             .lock()
@@ -370,14 +376,32 @@ impl Work {
             cause,
             Some(format!("on it after {failures} failures")),
         );
-        let mut children = self.children.lock();
-        children.set_state(key, ChildState::Stopped);
-        let significant = children
-            .get(key)
-            .is_some_and(|child| child.spec.significant);
-        if children.ends_with(significant) {
+        let is_end = {
+            let mut children = self.children.lock();
+            children.set_state(key, ChildState::Stopped);
+            let significant = children
+                .get(key)
+                .is_some_and(|child| child.spec.significant);
+            children.ends_with(significant)
+        };
+        if is_end {
             self.cause.set(event);
             return Flow::End(ExitReason::SHUTDOWN);
+        }
+        self.release(key, event).await
+    }
+
+    /// Starts those that were stopped with a child and wait for its backoff, now that it ends without a restart.
+    async fn release(&self, key: Key, cause: u64) -> Flow {
+        let waiting = self.children.lock().waiting_for(key);
+        for (number, sibling) in waiting.iter().copied().enumerate() {
+            if let Err(reason) = self.start(sibling, cause).await {
+                if self.is_stopping() {
+                    break;
+                }
+                self.report(ReportContext::StartError, sibling, &reason);
+                return self.failed_again(sibling, &waiting[number + 1..]).await;
+            }
         }
         Flow::GoOn
     }
@@ -401,14 +425,17 @@ impl Work {
             let mut children = self.children.lock();
             let is_admitted = children.intensity.admit(Instant::now());
             let cause = children.get(key).map_or(0, |child| child.last_event());
-            if let Some(child) = children.get_mut(key) {
-                child.taken_along.clear();
-            }
             if children.flags.strategy != Strategy::OneForOne {
                 // Its turn comes in the start order, like that of the others.
                 children.set_state(key, ChildState::Stopped);
             }
-            (is_admitted, cause, children.affected(key))
+            let affected = children.affected(key);
+            for key in &affected {
+                if let Some(child) = children.get_mut(*key) {
+                    child.waits_for = None;
+                }
+            }
+            (is_admitted, cause, affected)
         };
         if !is_admitted {
             return self.give_up(key, cause);
@@ -419,8 +446,8 @@ impl Work {
             .copied()
             .filter(|sibling| *sibling != key)
             .collect();
-        self.terminate_some(&siblings).await;
-        for key in affected {
+        self.terminate_some(&siblings, event).await;
+        for (number, key) in affected.iter().copied().enumerate() {
             let Some(is_restart) = self
                 .children
                 .lock()
@@ -438,15 +465,16 @@ impl Work {
                 Err(_) if self.is_stopping() => return Flow::GoOn,
                 Err(reason) => {
                     self.report(ReportContext::StartError, key, &reason);
-                    return self.failed_again(key).await;
+                    return self.failed_again(key, &affected[number + 1..]).await;
                 }
             }
         }
         Flow::GoOn
     }
 
-    /// A start during a restart failed. What else was asked comes before the next attempt.
-    async fn failed_again(&self, key: Key) -> Flow {
+    /// A start during a restart failed. What else was asked comes before the next attempt; `later` siblings were to be
+    /// started after it.
+    async fn failed_again(&self, key: Key, later: &[Key]) -> Flow {
         let backoff = {
             let mut children = self.children.lock();
             let was = match children.get(key).map(|child| &child.state) {
@@ -455,7 +483,11 @@ impl Work {
                 None => None,
             };
             children.set_state(key, ChildState::Restarting { was, until: None });
-            children.get(key).and_then(|child| child.spec.backoff)
+            let backoff = children.get(key).and_then(|child| child.spec.backoff);
+            if backoff.is_some() {
+                children.wait_for(later.iter().copied(), key);
+            }
+            backoff
         };
         if backoff.is_some() {
             return Box::pin(self.restart(key)).await;
@@ -513,23 +545,11 @@ impl Work {
         let Some(key) = self.children.lock().key_of(id) else {
             return (Err(ChildError::NotFound), Flow::GoOn);
         };
-        // Those that waited with it need not wait any longer.
-        let taken_along = self
-            .children
-            .lock()
-            .get_mut(key)
-            .map(|child| std::mem::take(&mut child.taken_along));
-        self.terminate_some(&[key]).await;
-        for sibling in taken_along.unwrap_or_default() {
-            if let Err(reason) = self.start(sibling, 0).await {
-                if self.is_stopping() {
-                    break;
-                }
-                self.report(ReportContext::StartError, sibling, &reason);
-                return (Ok(()), self.failed_again(sibling).await);
-            }
+        self.terminate_some(&[key], 0).await;
+        if let Some(child) = self.children.lock().get_mut(key) {
+            child.waits_for = None;
         }
-        (Ok(()), Flow::GoOn)
+        (Ok(()), self.release(key, 0).await)
     }
 
     /// The child, if it is stopped.
@@ -546,6 +566,10 @@ impl Work {
 
     async fn restart_child(&self, id: &str) -> Result<Option<Pid>, ChildError> {
         let key = self.stopped_child(id)?;
+        if let Some(child) = self.children.lock().get_mut(key) {
+            // Whoever starts it by hand has seen to what was wrong.
+            child.failures = 0;
+        }
         let outcome = self.start(key, 0).await;
         if outcome.is_err() {
             self.children.lock().set_state(key, ChildState::Stopped);
@@ -571,6 +595,7 @@ impl Work {
                 return Err(ExitReason::NoProc);
             };
             child.incarnation += 1;
+            child.waits_for = None;
             let label = Label {
                 path: path.child(Arc::clone(&child.spec.id)),
                 incarnation: child.incarnation,
@@ -650,6 +675,8 @@ impl Work {
                 .or_else(|| (!pid::is_alive(pid)).then_some(()))
         })
         .await;
+        // It may have come to the end of its init just before.
+        self.take_started(pid);
         Err(failure)
     }
 
@@ -671,54 +698,58 @@ impl Work {
         }
     }
 
-    async fn terminate_all(&self) {
+    async fn terminate_all(&self, cause: u64) {
         let keys = self.children.lock().keys();
-        self.terminate_some(&keys).await;
+        self.terminate_some(&keys, cause).await;
     }
 
-    /// Stops children, last to first, each waited for. Temporary ones are forgotten; the others are returned, in start
-    /// order.
-    async fn terminate_some(&self, keys: &[Key]) -> Vec<Key> {
+    /// Stops children, last to first, each waited for. Temporary ones are forgotten; of the others, those that were not
+    /// stopped already are returned.
+    async fn terminate_some(&self, keys: &[Key], cause: u64) -> Vec<Key> {
         let mut stopped = Vec::new();
         for key in keys.iter().rev().copied() {
             let found = {
                 let children = self.children.lock();
-                children
-                    .get(key)
-                    .map(|child| (child.state.pid(), child.spec.shutdown, child.spec.restart))
+                children.get(key).map(|child| {
+                    let state = child.state.clone();
+                    (state, child.spec.shutdown, child.spec.restart)
+                })
             };
-            let Some((pid, how, restart)) = found else {
+            let Some((state, how, restart)) = found else {
                 continue;
             };
-            if let Some(pid) = pid {
-                self.terminate(key, pid, how, restart).await;
+            if let Some(pid) = state.pid() {
+                let down = self.end_of(key, pid, how, cause).await;
+                self.note_stop(key, &down, how, restart);
             }
             let mut children = self.children.lock();
             if restart == Restart::Temporary {
                 children.remove(key);
             } else {
                 children.set_state(key, ChildState::Stopped);
-                stopped.push(key);
+                if state != ChildState::Stopped {
+                    stopped.push(key);
+                }
             }
         }
-        stopped.reverse();
         stopped
     }
 
-    /// Stops one process and reports if it did not end as it should have (`do_terminate`, `shutdown/1`).
-    async fn terminate(&self, key: Key, pid: Pid, how: Shutdown, restart: Restart) {
-        let down = match self.take_down(pid) {
-            // It was dead already; how, is what there is to report.
-            Some(down) => down,
-            None => {
-                self.children
-                    .lock()
-                    .set_state(key, ChildState::Stopping(pid));
-                self.ask_to_end(pid, how).await
-            }
-        };
+    /// Stops one process, if it is not dead already; how, is what there is to report.
+    async fn end_of(&self, key: Key, pid: Pid, how: Shutdown, cause: u64) -> Down {
+        if let Some(down) = self.take_down(pid) {
+            return down;
+        }
+        self.children
+            .lock()
+            .set_state(key, ChildState::Stopping(pid));
+        self.ask_to_end(pid, how, cause).await
+    }
+
+    /// Reports a process that did not end as it was asked to (`do_terminate`).
+    fn note_stop(&self, key: Key, down: &Down, how: Shutdown, restart: Restart) {
         if let Some(child) = self.children.lock().get_mut(key) {
-            note_exit(child, &down);
+            note_exit(child, down);
         }
         let is_expected = match how {
             Shutdown::BrutalKill => matches!(down.reason, ExitReason::Killed),
@@ -734,14 +765,15 @@ impl Work {
         }
     }
 
-    async fn ask_to_end(&self, pid: Pid, how: Shutdown) -> Down {
+    /// Signals, and waits as long as its spec says (`shutdown/1`).
+    async fn ask_to_end(&self, pid: Pid, how: Shutdown, cause: u64) -> Down {
         let own = self.process.core().pid();
         if let Some(process) = pid::lookup(pid) {
             match how {
-                Shutdown::BrutalKill => process.core().kill(self.cause.get()),
+                Shutdown::BrutalKill => process.core().kill(cause),
                 _ => process
                     .core()
-                    .signal(Some(own), ExitReason::SHUTDOWN, self.cause.get()),
+                    .signal(Some(own), ExitReason::SHUTDOWN, cause),
             }
         }
         let deadline = match how {
@@ -752,7 +784,7 @@ impl Work {
             return down;
         }
         if let Some(process) = pid::lookup(pid) {
-            process.core().kill(self.cause.get());
+            process.core().kill(cause);
         }
         loop {
             if let Some(down) = self.wait_until(None, || self.take_down(pid)).await {

@@ -1,14 +1,35 @@
 //! The crate, tested as its users see it.
 
+// What each process does.
 mod adopt;
 mod context;
 mod events;
 mod links;
 mod monitors;
 mod names;
-mod otp;
 mod panics;
 mod report;
 mod storm;
 mod support;
 mod traps;
+
+// What supervisors do; `restart` has the table of OTP's rules.
+mod auto_shutdown;
+mod beyond;
+mod calls;
+mod dynamic;
+mod events_tree;
+mod intensity;
+mod reports;
+mod restart;
+mod shutdown;
+mod strategies;
+mod sup_support;
+
+// What is built on them.
+mod groups;
+mod partitions;
+mod soak;
+
+// The same, by Erlang/OTP.
+mod otp;
