@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use thiserror::Error;
 
+use self::get::SinkError;
 use crate::cli::{Cli, Command};
 use crate::exit_code::ExitCode;
 
@@ -30,7 +31,11 @@ pub fn exit_code_of(error: &anyhow::Error) -> ExitCode {
     if error.is::<crate::cli::UsageError>() {
         return ExitCode::Usage;
     }
-    match error.downcast_ref::<WriteStdoutError>() {
+    let stdout = match error.downcast_ref::<SinkError>() {
+        Some(SinkError::Stdout(stdout)) => Some(stdout),
+        _ => error.downcast_ref::<WriteStdoutError>(),
+    };
+    match stdout {
         Some(WriteStdoutError(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::OutputClosed
         }

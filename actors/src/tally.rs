@@ -17,7 +17,7 @@ pub(crate) struct Tally {
     pub(crate) stalled: AtomicU64,
 }
 
-/// A [`Tally`] as it was at one moment.
+/// What a server has counted, as it was at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TallyCounts {

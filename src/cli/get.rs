@@ -27,8 +27,11 @@ Examples:
 #[derive(Debug, Args)]
 #[command(before_long_help = EXAMPLES)]
 pub struct GetArguments {
-    /// Servers: PORT (of this machine), HOST:PORT, [IPV6]:PORT or tcp:host=HOST:port=PORT:timeout=SECONDS
+    // As text: a doc comment would take the brackets for a link.
     #[arg(value_name = "TARGET[=NAME]", required = true, value_parser = parse_target)]
+    #[arg(
+        help = "Servers: PORT (of this machine), HOST:PORT, [IPV6]:PORT or tcp:host=HOST:port=PORT:timeout=SECONDS"
+    )]
     targets: Vec<Target>,
 
     /// Write the poem to FILE, which appears when it is whole

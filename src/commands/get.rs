@@ -18,6 +18,7 @@ use byron_actors::{
 use byron_supervisors::ExitReason;
 
 pub(super) use self::presenter::Presenter;
+pub(super) use self::sink::SinkError;
 use crate::cli::GetConfig;
 use crate::endpoint::Host;
 use crate::exit_code::ExitCode;

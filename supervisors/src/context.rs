@@ -12,6 +12,7 @@ use std::time::Duration;
 use actix::dev::{MessageResponse, SpawnHandle};
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, ActorState, Addr, AsyncContext, Handler, Message};
+use smallvec::SmallVec;
 use tokio::time::Sleep;
 
 use crate::actor_ref::{ActorRef, ByLetter, Shared};
@@ -28,6 +29,9 @@ use crate::spawn::Spawn;
 pub const MESSAGES_PER_TURN: u32 = 200;
 
 pub(crate) type BoxedFuture<A> = Pin<Box<dyn ActorFuture<A, Output = ()>>>;
+
+/// Futures in a process's care. Most processes have one at the most, and keep it without a list.
+pub(crate) type Spawned<A> = SmallVec<[(SpawnHandle, BoxedFuture<A>); 1]>;
 
 /// The context of an actor that is a process: `type Context = byron_supervisors::Context<Self>`.
 ///
@@ -48,7 +52,7 @@ pub struct Context<A: Actor<Context = Self>> {
     /// Polled last to first, as `actix::Context` does; messages and futures wait meanwhile.
     pub(crate) waits: Vec<BoxedFuture<A>>,
     /// Spawned since the futures were last polled.
-    pub(crate) spawned: Vec<(SpawnHandle, BoxedFuture<A>)>,
+    pub(crate) spawned: Spawned<A>,
     pub(crate) cancelled: Vec<SpawnHandle>,
     pub(crate) budget: Cell<u32>,
     pub(crate) during: During,
@@ -78,7 +82,7 @@ impl<A: Actor<Context = Self>> Context<A> {
             cause: 0,
             is_signalled_exit: false,
             waits: Vec::new(),
-            spawned: Vec::new(),
+            spawned: Spawned::<A>::new(),
             cancelled: Vec::new(),
             budget: Cell::new(MESSAGES_PER_TURN),
             during: During::Init,
@@ -197,7 +201,8 @@ impl<A: Actor<Context = Self>> Context<A> {
     where
         A: Handler<Exit>,
     {
-        self.shared.core.state().trap = trap.then(|| Arc::clone(&self.shared) as Arc<dyn TrapExit>);
+        self.shared.core.state().ties().trap =
+            trap.then(|| Arc::clone(&self.shared) as Arc<dyn TrapExit>);
     }
 
     /// Says that the init is not over when `started` returns: whoever starts this process waits for

@@ -102,6 +102,9 @@ pub(crate) type PidMap<V> = HashMap<Pid, V, BuildHasherDefault<PidHasher>>;
 /// How many locks the table is spread over, so that arbiters do not queue behind each other.
 const SHARDS: usize = 64;
 
+/// A shard this small is not worth shrinking.
+const PLACES_MIN: usize = 256;
+
 type Shard = Mutex<PidMap<Arc<dyn Process>>>;
 
 static TABLE: LazyLock<Box<[Shard]>> =
@@ -118,7 +121,16 @@ pub(crate) fn insert(process: Arc<dyn Process>) {
 
 /// Forgets a dead process.
 pub(crate) fn remove(pid: Pid) {
-    let process = shard(pid).lock().remove(&pid);
+    let process = {
+        let mut shard = shard(pid).lock();
+        let process = shard.remove(&pid);
+        // After a crowd has left; amortised.
+        if shard.capacity() > PLACES_MIN && shard.len() < shard.capacity() / 8 {
+            let places = shard.len() * 2;
+            shard.shrink_to(places);
+        }
+        process
+    };
     // Outside the lock: the last handle may run user code (`Drop` of queued messages).
     drop(process);
 }

@@ -136,14 +136,37 @@ pub(crate) struct State {
     pub(crate) waker: Option<Waker>,
     pub(crate) killed: Option<u64>,
     pub(crate) signals: Vec<Signal>,
-    pub(crate) trap: Option<Arc<dyn TrapExit>>,
     pub(crate) monitors: SmallVec<[Monitor; 1]>,
-    pub(crate) links: PidSet,
     /// The supervisor: its exit signals are obeyed, trapped or not, as `gen_server` does with its parent's.
     pub(crate) parent: Option<Pid>,
+    /// What few processes have; made when it is needed.
+    ties: Option<Box<Ties>>,
+}
+
+/// What ties a process to others, and is not a monitor.
+#[derive(Default)]
+pub(crate) struct Ties {
+    pub(crate) trap: Option<Arc<dyn TrapExit>>,
+    pub(crate) links: PidSet,
     /// Processes whose parent this one is. They hear of its end; it hears of theirs by monitor.
     pub(crate) children: PidSet,
     pub(crate) names: Vec<Name>,
+}
+
+impl State {
+    /// The ties, to add one.
+    pub(crate) fn ties(&mut self) -> &mut Ties {
+        self.ties.get_or_insert_default()
+    }
+
+    /// The ties, if there are any.
+    pub(crate) fn known_ties(&mut self) -> Option<&mut Ties> {
+        self.ties.as_deref_mut()
+    }
+
+    fn trap(&self) -> Option<&Arc<dyn TrapExit>> {
+        self.ties.as_ref()?.trap.as_ref()
+    }
 }
 
 pub(crate) struct Core {
@@ -288,7 +311,10 @@ impl Core {
     /// An exit signal over a link, which ends with it. If the link was ended before, there is no signal.
     fn signal_over_link(&self, from: Pid, reason: ExitReason, cause: u64) {
         let mut state = self.state();
-        if state.links.remove(&from) {
+        if state
+            .known_ties()
+            .is_some_and(|ties| ties.links.remove(&from))
+        {
             let signal = Signal {
                 reason,
                 link: Some(from),
@@ -306,7 +332,7 @@ impl Core {
         }
         let from_parent = from.is_some() && from == state.parent;
         if !from_parent {
-            if let Some(trap) = &state.trap {
+            if let Some(trap) = state.trap() {
                 return trap.exit(Exit {
                     from,
                     reason: signal.reason,
@@ -323,7 +349,9 @@ impl Core {
     /// Forgets a link, and the signals that came over it but were not looked at.
     pub(crate) fn unlink(&self, other: Pid) {
         let mut state = self.state();
-        state.links.remove(&other);
+        if let Some(ties) = state.known_ties() {
+            ties.links.remove(&other);
+        }
         let (taken_back, signals) = mem::take(&mut state.signals)
             .into_iter()
             .partition::<Vec<_>, _>(|signal| signal.link == Some(other));
@@ -371,14 +399,17 @@ impl Core {
         let State {
             waker,
             signals,
-            trap,
             monitors,
-            links,
             parent,
-            children,
-            names,
+            ties,
             ..
         } = old;
+        let Ties {
+            trap,
+            links,
+            children,
+            names,
+        } = ties.map_or_else(Ties::default, |ties| *ties);
         state.monitors = monitors;
         // Told from the back, in the order in which they were made.
         state.monitors.reverse();
@@ -390,8 +421,10 @@ impl Core {
         // A subscriber or an error's `Display` that panics must not rob those who wait for this end.
         let event = panic::catch_unwind(AssertUnwindSafe(|| self.tell(&end))).unwrap_or(0);
 
-        if let Some(parent) = parent.and_then(pid::lookup) {
-            parent.core().state().children.remove(&self.pid);
+        if let Some(parent) = parent.and_then(pid::lookup)
+            && let Some(ties) = parent.core().state().known_ties()
+        {
+            ties.children.remove(&self.pid);
         }
         for linked in links {
             if let Some(linked) = pid::lookup(linked) {
@@ -440,7 +473,7 @@ impl Core {
 
     /// Writes down that a signal goes over a link and ends a process of a tree; the event is that one's cause.
     fn tell_link(&self, to: &Core, reason: &ExitReason, event: u64) -> u64 {
-        let is_fatal = !matches!(reason, ExitReason::Normal) && to.state().trap.is_none();
+        let is_fatal = !matches!(reason, ExitReason::Normal) && to.state().trap().is_none();
         match to.label() {
             Some(label) if is_fatal => event::record(
                 EventKind::Link,

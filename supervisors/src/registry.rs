@@ -44,7 +44,7 @@ pub fn register(name: impl Into<Name>, pid: Pid) -> Result<(), RegisterError> {
         return Err(RegisterError::Taken(*owner));
     }
     names.insert(name.clone(), pid);
-    state.names.push(name);
+    state.ties().names.push(name);
     Ok(())
 }
 
@@ -61,8 +61,8 @@ pub fn unregister(name: &str) -> bool {
         // It may have changed hands since.
         if names.get(name) == Some(&pid) {
             names.remove(name);
-            if let Some(state) = &mut state {
-                state.names.retain(|known| &**known != name);
+            if let Some(ties) = state.as_mut().and_then(|state| state.known_ties()) {
+                ties.names.retain(|known| &**known != name);
             }
             return true;
         }

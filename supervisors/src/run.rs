@@ -13,12 +13,12 @@ use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 
 use actix::dev::channel::AddressReceiver;
-use actix::dev::{Envelope, EnvelopeProxy, SpawnHandle};
+use actix::dev::{Envelope, EnvelopeProxy};
 use actix::{Actor, ActorState, AsyncContext, Running};
 use futures_util::Stream;
 
 use crate::actor_ref::Shared;
-use crate::context::{BoxedFuture, Context, MESSAGES_PER_TURN};
+use crate::context::{BoxedFuture, Context, MESSAGES_PER_TURN, Spawned};
 use crate::event::EventKind;
 use crate::exit::{During, ExitReason};
 use crate::mailbox::BoxedMail;
@@ -61,7 +61,7 @@ struct Live<A: Actor<Context = Context<A>>> {
     /// Taken out of the queue in one go; handled one by one.
     inbox: VecDeque<BoxedMail<A>>,
     bridge: Option<Box<BridgeEnd<A>>>,
-    futures: Vec<(SpawnHandle, BoxedFuture<A>)>,
+    futures: Spawned<A>,
     /// What is running stays in one of these two, or in the bridge: a crash must not drop it while it unwinds, since a
     /// second panic would abort the program, and whoever waits for its answer would hear of that before the process is
     /// known to be over.
@@ -294,7 +294,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             ctx,
             inbox: VecDeque::new(),
             bridge: None,
-            futures: Vec::new(),
+            futures: Spawned::<A>::new(),
             letter: None,
             wait: None,
             actor,

@@ -81,8 +81,8 @@ pub(crate) fn link_pids(one: &dyn Process, other: Pid) -> bool {
     } else {
         (other, own)
     };
-    first.links.insert(newer);
-    second.links.insert(older);
+    first.ties().links.insert(newer);
+    second.ties().links.insert(older);
     true
 }
 

@@ -385,7 +385,7 @@ pub(crate) fn adopt_child(parent: &dyn Process, child: &dyn Process) {
     let mut state = parent.core().state();
     match state.dead.clone() {
         None => {
-            state.children.insert(child.core().pid());
+            state.ties().children.insert(child.core().pid());
         }
         Some(reason) => {
             drop(state);
