@@ -242,9 +242,8 @@ fn in_a_storm_nobody_dead_is_a_member_and_no_change_is_lost() {
             let (scope, is_over) = (scope.clone(), Arc::clone(&is_over));
             thread::spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
-                    // Alive when it was read; ends meanwhile are not its fault, so ask only for order and count.
-                    let members = scope.members("g");
-                    assert!(members.is_sorted() && members.len() <= 600 * 4);
+                    // Ends that come after the answer are not its fault.
+                    assert!(scope.members("g").is_sorted());
                 }
             })
         };
@@ -253,35 +252,30 @@ fn in_a_storm_nobody_dead_is_a_member_and_no_change_is_lost() {
                 let (scope, members) = (scope.clone(), Arc::clone(&members));
                 thread::spawn(move || {
                     let mut random = fastrand::Rng::with_seed(seed);
+                    let mut killed = Vec::new();
                     for _ in 0..3000 {
                         let pid = members[random.usize(..members.len())];
                         match random.u32(..10) {
                             0..6 => drop(scope.join("g", pid)),
                             6..9 => drop(scope.leave("g", pid)),
-                            _ => kill(pid),
+                            _ => {
+                                kill(pid);
+                                killed.push(pid);
+                            }
                         }
                     }
+                    killed
                 })
             })
             .collect();
+        let mut killed = Vec::new();
         for storm in storms {
-            storm.join().expect("it does not panic");
+            killed.extend(storm.join().expect("it does not panic"));
         }
         is_over.store(true, Ordering::Relaxed);
         reader.join().expect("it does not panic");
-        // Whoever was told to end, ends.
-        for arbiter in &arbiters {
-            let (asked, answer) = tokio::sync::oneshot::channel();
-            arbiter.spawn_fn(move || asked.send(()).expect("it is waited for"));
-            answer.await.expect("the arbiter runs");
-        }
-        let ends = members.iter().map(|pid| async move {
-            kill(*pid);
-            exited(*pid).await;
-        });
-        let half = ends.take(300).collect::<Vec<_>>();
-        for end in half {
-            end.await;
+        for pid in killed {
+            exited(pid).await;
         }
         let left = scope.members("g");
         assert!(left.iter().all(|pid| is_alive(*pid)));
