@@ -43,6 +43,17 @@ pub(in crate::commands) enum SinkError {
     File(#[from] WriteFileError),
 }
 
+impl SinkError {
+    /// The error itself: the exit code depends on which one it is, and a transparent wrapper would hide that.
+    pub(super) fn into_cause(self) -> anyhow::Error {
+        match self {
+            SinkError::Stdout(error) => error.into(),
+            SinkError::Poem(error) => error.into(),
+            SinkError::File(error) => error.into(),
+        }
+    }
+}
+
 impl From<WritePoemError> for SinkError {
     fn from(error: WritePoemError) -> SinkError {
         match error {
