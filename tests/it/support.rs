@@ -500,12 +500,6 @@ impl ServerBuilder {
         self
     }
 
-    /// What it reads from standard input.
-    pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> ServerBuilder {
-        self.command.stdin(stdin);
-        self
-    }
-
     /// Starts it, and waits until it has told its ports.
     #[track_caller]
     pub(crate) fn start(mut self) -> Server {
