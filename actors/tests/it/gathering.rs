@@ -36,14 +36,20 @@ fn nothing_asked_is_done_at_once() {
 }
 
 #[test]
-fn all_at_once_take_the_time_of_one() {
+fn without_a_number_of_jobs_all_connections_are_open_at_once() {
     run(async {
-        let served = serve(text(10), pace(1, ms(30))).await;
-        let begin = tokio::time::Instant::now();
-        let outcomes = collect(get(&[served.addr(); 5])).await;
+        // Nobody gets a byte before everybody is there.
+        let everybody = Rc::new(tokio::sync::Barrier::new(5));
+        let addr = play(move |_, stream| {
+            let everybody = Rc::clone(&everybody);
+            async move {
+                everybody.wait().await;
+                say(stream, b"a poem").await;
+            }
+        })
+        .await;
+        let outcomes = collect(get(&[addr; 5])).await;
         assert!(outcomes.iter().all(|outcome| outcome.whole));
-        assert!(begin.elapsed() < ms(5 * 270), "{:?}", begin.elapsed());
-        served.stop().await;
     });
 }
 
@@ -165,6 +171,43 @@ fn a_client_without_its_coordinator_ends_and_so_do_the_events() {
             assert!(!matches!(event, Event::Done { .. }));
         }
         assert!(pid_at(client.pid(), "downloads").is_none());
+        served.stop().await;
+    });
+}
+
+#[test]
+fn a_client_without_its_downloads_supervisor_ends_and_hangs_up() {
+    run(async {
+        let served = serve("endless", endless()).await;
+        let (client, _, mut events) = tree::start_client("get", get(&[served.addr()]))
+            .await
+            .unwrap();
+        while !matches!(events.recv().await.unwrap(), Event::Chunk(_)) {}
+        let (end, connection) = (exited(client.pid()), exited(served.connection().await));
+        kill(pid_at(client.pid(), "downloads").unwrap());
+        assert!(matches!(end.await, ExitReason::Shutdown(_)));
+        while events.recv().await.is_some() {}
+        kill(served.connection().await);
+        connection.await;
+        served.stop().await;
+    });
+}
+
+#[test]
+fn a_client_without_its_client_actor_ends_and_has_no_poem() {
+    run(async {
+        let served = serve("endless", endless()).await;
+        let (client, _, mut events) = tree::start_client("get", get(&[served.addr()]))
+            .await
+            .unwrap();
+        while !matches!(events.recv().await.unwrap(), Event::Chunk(_)) {}
+        let end = exited(client.pid());
+        kill(pid_at(client.pid(), "get/client").unwrap());
+        assert!(matches!(end.await, ExitReason::Shutdown(_)));
+        // Its downloads are called off, or nothing more is heard; nothing that was cut off is a poem.
+        while let Some(event) = events.recv().await {
+            assert!(!matches!(event, Event::Poem { .. }));
+        }
         served.stop().await;
     });
 }
