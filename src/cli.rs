@@ -3,7 +3,9 @@
 //! Two steps: clap reads the arguments into [`GetArguments`] and [`ServeArguments`]; their `into_config` turns them into
 //! [`GetConfig`] and [`ServeConfig`], which know nothing of clap and hold no combination without a meaning.
 
+use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 
 use clap::builder::PossibleValue;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -169,13 +171,49 @@ impl UsageError {
 impl Cli {
     /// Makes every later writer of the program follow `--color`.
     pub fn apply_colour(&self) {
-        match self.colour.color {
+        self.colour.color.apply();
+    }
+
+    /// The same before anything is parsed: help and mistakes are printed when there is no [`Cli`].
+    pub fn apply_colour_asked_for(arguments: impl IntoIterator<Item = OsString>) {
+        if let Some(colour) = colour_asked_for(arguments, env::var_os("BYRON_COLOR")) {
+            colour.apply();
+        }
+    }
+}
+
+impl ColourChoice {
+    fn apply(self) {
+        match self {
             ColourChoice::Auto => anstream::ColorChoice::Auto,
             ColourChoice::Always => anstream::ColorChoice::Always,
             ColourChoice::Never => anstream::ColorChoice::Never,
         }
         .write_global();
     }
+}
+
+/// What `--color WHEN` or `--color=WHEN` says among `arguments`, or else the environment; a guess, good enough for help.
+fn colour_asked_for(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: Option<OsString>,
+) -> Option<ColourChoice> {
+    let mut arguments = arguments
+        .into_iter()
+        .filter_map(|argument| argument.into_string().ok());
+    let flag = loop {
+        match arguments.next().as_deref() {
+            None | Some("--") => break None,
+            Some("--color") => break arguments.next(),
+            Some(argument) => {
+                if let Some(when) = argument.strip_prefix("--color=") {
+                    break Some(when.to_owned());
+                }
+            }
+        }
+    };
+    let when = flag.or_else(|| environment?.into_string().ok())?;
+    ColourChoice::from_str(&when, false).ok()
 }
 
 /// The text for standard error when clap refused the arguments: `byron: …`, one line if the mistake is in a value.
@@ -253,6 +291,32 @@ mod tests {
             assert!(
                 help.lines().count() <= SCREEN_LINES,
                 "hide an option from `{command} -h`:\n{help}"
+            );
+        }
+    }
+
+    #[test]
+    fn colour_is_known_before_the_rest_is() {
+        let asked = |arguments: &str, environment: Option<&str>| {
+            let choice = colour_asked_for(
+                arguments.split(' ').map(OsString::from),
+                environment.map(OsString::from),
+            );
+            choice.map(|choice| format!("{choice:?}"))
+        };
+        for (arguments, environment, expected) in [
+            ("get --help", None, None),
+            ("--color never --help", Some("always"), Some("Never")),
+            ("get --color=always -h", None, Some("Always")),
+            ("--help", Some("never"), Some("Never")),
+            ("--help", Some("mauve"), None),
+            ("get --color", None, None),
+            ("get -- --color always", None, None),
+        ] {
+            assert_eq!(
+                asked(arguments, environment).as_deref(),
+                expected,
+                "{arguments}"
             );
         }
     }

@@ -1,5 +1,6 @@
 //! The `byron` program: parse, run, say in one line what went wrong, and end with a code that means something.
 
+use std::env;
 use std::io::Write;
 use std::panic;
 use std::process;
@@ -10,6 +11,7 @@ use byron::exit_code::ExitCode;
 use clap::Parser;
 
 fn main() -> process::ExitCode {
+    Cli::apply_colour_asked_for(env::args_os().skip(1));
     let code = match Cli::try_parse() {
         Ok(cli) => panic::catch_unwind(|| run(cli)).unwrap_or_else(|_| bug()),
         Err(error) => refused(&error),

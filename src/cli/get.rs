@@ -83,6 +83,7 @@ pub struct GetArguments {
 
     /// Text between two poems; \n is a newline
     #[arg(long, value_name = "STR", value_parser = parse_escaped_text, help_heading = heading::OUTPUT)]
+    #[arg(allow_hyphen_values = true)]
     separator: Option<String>,
 
     /// Print one JSON object per line

@@ -97,6 +97,12 @@ async fn serve(config: ServeConfig, poems: Vec<Poem>) -> anyhow::Result<ExitCode
         Ok(root) => root,
         Err(reason) => bail!("the servers did not start: {reason}"),
     };
+    // Before anybody is told: a change after that must not be missed.
+    let _watcher = if config.watch {
+        Some(watch(&served, say)?)
+    } else {
+        None
+    };
     for server in &served {
         write_stdout(
             format!("{}\n", serving_line(&server.source, server.handle.port())).as_bytes(),
@@ -110,11 +116,6 @@ async fn serve(config: ServeConfig, poems: Vec<Poem>) -> anyhow::Result<ExitCode
             .map(|server| server.handle.port())
             .collect::<Vec<_>>(),
     )?;
-    let _watcher = if config.watch {
-        Some(watch(&served, say)?)
-    } else {
-        None
-    };
 
     let code = run_until_over(&root, &served, &config, signals, say).await;
     tree::stop(&root, STOP_LIMIT).await;

@@ -10,21 +10,19 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Handler, Message};
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::context::Context;
 use crate::exit::{Down, Exit, ExitReason};
-use crate::mailbox::{Letter, Queue};
+use crate::mailbox::{Letter, QueueOf};
 use crate::monitor::{self, Exited};
-use crate::panics::{drop_contained, drop_each};
 use crate::pid::{self, Pid};
 use crate::process::{Core, Observer, Process, Started, TrapExit};
 
 /// What a process and its handles share.
 pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) core: Core,
-    pub(crate) queue: Mutex<Queue<A>>,
+    pub(crate) queue: QueueOf<A>,
 }
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
@@ -38,6 +36,13 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 }
 
+impl<A: Actor<Context = Context<A>>> Shared<A> {
+    /// Whether what is queued waits for the next incarnation. Without a supervisor there is none.
+    pub(crate) fn keeps_mailbox(&self) -> bool {
+        self.queue.kept().is_some() && self.core.state().parent.is_some_and(pid::is_alive)
+    }
+}
+
 impl<A: Actor<Context = Context<A>>> Process for Shared<A> {
     fn core(&self) -> &Core {
         &self.core
@@ -48,11 +53,14 @@ impl<A: Actor<Context = Context<A>>> Process for Shared<A> {
     }
 
     fn close(&self) -> usize {
-        let (mail, receiver) = self.queue.lock().close();
-        let len = mail.len();
-        drop_each(mail);
-        drop_contained(receiver);
-        len
+        if self.keeps_mailbox() {
+            return self.queue.lock().mail.len();
+        }
+        self.queue.throw_away()
+    }
+
+    fn loss(&self) -> Option<ExitReason> {
+        self.queue.kept()?.last_exit.lock().clone()
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -253,6 +261,9 @@ impl<R> Future for Request<R> {
                     let core = this.process.core();
                     if !core.is_exiting() {
                         return Poll::Ready(Err(SendError::NoReply));
+                    }
+                    if let Some(reason) = this.process.loss() {
+                        return Poll::Ready(Err(SendError::Exited(reason)));
                     }
                     // Its actor is being dropped and the reason is not final yet.
                     this.exited = Some(monitor::exited_process(&*this.process));

@@ -11,6 +11,7 @@ use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::dynamic::{DynamicFlags, DynamicSupervisor};
 use crate::exit::ExitReason;
+use crate::mailbox::{Kept, KeptMailbox};
 use crate::pid::Pid;
 use crate::registry::{Name, RegisterError, register};
 use crate::run::Init;
@@ -144,7 +145,26 @@ impl Default for SupFlags {
     }
 }
 
-pub(crate) type StartFn = dyn Fn(Placement, Supervision) -> Pid + Send + Sync;
+/// What a restarted child has of the one before it, besides its place and its names. See "What survives a restart" in the
+/// [crate's documentation](crate).
+///
+/// | | `FreshAddress` | `KeepMailbox` |
+/// | --- | --- | --- |
+/// | messages that wait when it ends | lost; who asked hears the exit reason | the next incarnation handles them |
+/// | the message that made it end | lost | lost, and not tried again |
+/// | handles and addresses from before | dead | lead to the next incarnation |
+/// | its monitors, links, timers, futures, state | gone | gone |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnRestart {
+    /// Nothing: as in OTP, where a new process has a new mailbox. Callers ask for it by name.
+    #[default]
+    FreshAddress,
+    /// Its mailbox, with what still waits in it. If the child is not started again (it is terminated, or ended for good,
+    /// or its supervisor did), what waits is lost as with `FreshAddress`.
+    KeepMailbox,
+}
+
+pub(crate) type StartFn = dyn Fn(Placement, Supervision, OnRestart) -> Pid + Send + Sync;
 
 /// The specification of one child.
 ///
@@ -173,6 +193,9 @@ pub struct ChildSpec {
     pub(crate) placement: Placement,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) backoff: Option<Backoff>,
+    pub(crate) on_restart: OnRestart,
+    /// The mailbox that is kept, if it is.
+    pub(crate) mailbox: Option<Arc<dyn KeptMailbox>>,
 }
 
 impl fmt::Debug for ChildSpec {
@@ -199,6 +222,8 @@ impl ChildSpec {
             placement: Placement::Here,
             start_timeout: Some(START_TIMEOUT),
             backoff: None,
+            on_restart: OnRestart::FreshAddress,
+            mailbox: None,
         }
     }
 
@@ -209,19 +234,25 @@ impl ChildSpec {
         A: Actor<Context = Context<A>>,
         F: Fn(&mut Context<A>) -> A + Send + Sync + 'static,
     {
-        let make = Arc::new(make);
-        Self::with_start(
+        let (make, kept) = (Arc::new(make), Kept::<A>::new());
+        let mailbox = Arc::clone(&kept);
+        let spec = Self::with_start(
             id,
-            Arc::new(move |placement, supervision| {
+            Arc::new(move |placement, supervision, on_restart| {
                 let make = Arc::clone(&make);
+                let kept = (on_restart == OnRestart::KeepMailbox).then_some(&kept);
                 Spawn::new()
                     .at(placement)
                     .supervised(supervision)
-                    .start(move |ctx| make(ctx))
+                    .start_kept(kept, move |ctx| make(ctx))
                     .0
                     .pid()
             }),
-        )
+        );
+        Self {
+            mailbox: Some(mailbox),
+            ..spec
+        }
     }
 
     /// A worker whose start waits for something: `init` is the async form of `gen_server:init/1`. Its error is the
@@ -232,19 +263,25 @@ impl ChildSpec {
         F: Fn() -> I + Send + Sync + 'static,
         I: Future<Output = Result<Init<A>, ExitReason>> + 'static,
     {
-        let init = Arc::new(init);
-        Self::with_start(
+        let (init, kept) = (Arc::new(init), Kept::<A>::new());
+        let mailbox = Arc::clone(&kept);
+        let spec = Self::with_start(
             id,
-            Arc::new(move |placement, supervision| {
+            Arc::new(move |placement, supervision, on_restart| {
                 let init = Arc::clone(&init);
+                let kept = (on_restart == OnRestart::KeepMailbox).then_some(&kept);
                 Spawn::new()
                     .at(placement)
                     .supervised(supervision)
-                    .start_init(move || init())
+                    .start_init_kept(kept, move || init())
                     .0
                     .pid()
             }),
-        )
+        );
+        Self {
+            mailbox: Some(mailbox),
+            ..spec
+        }
     }
 
     /// A worker that is a plain actix actor, as it is. `make` gets actix's own context, and is called for each
@@ -257,7 +294,7 @@ impl ChildSpec {
         let make = Arc::new(make);
         Self::with_start(
             id,
-            Arc::new(move |placement, supervision| {
+            Arc::new(move |placement, supervision, _| {
                 let make = Arc::clone(&make);
                 Spawn::new()
                     .at(placement)
@@ -314,8 +351,8 @@ impl ChildSpec {
     /// others find it after a restart. If another process has the name, the start fails.
     pub fn registered(mut self, name: impl Into<Name>) -> Self {
         let (start, name) = (self.start, name.into());
-        self.start = Arc::new(move |placement, supervision| {
-            let pid = start(placement, supervision);
+        self.start = Arc::new(move |placement, supervision, on_restart| {
+            let pid = start(placement, supervision, on_restart);
             if let Err(error @ RegisterError::Taken(_)) = register(name.clone(), pid) {
                 exit(pid, ExitReason::error(error));
             }
@@ -339,6 +376,12 @@ impl ChildSpec {
     /// How long a start may take; `None` waits for ever. [`START_TIMEOUT`] for a worker if not said.
     pub fn start_timeout(mut self, limit: Option<Duration>) -> Self {
         self.start_timeout = limit;
+        self
+    }
+
+    /// What a restart leaves it; nothing if not said. Adopted actix actors keep nothing.
+    pub fn on_restart(mut self, on_restart: OnRestart) -> Self {
+        self.on_restart = on_restart;
         self
     }
 

@@ -55,7 +55,7 @@ pub use actor_ref::{ActorRef, Request, SendError};
 pub use adopt::{addr_of, adopt, whereis_addr};
 pub use backoff::Backoff;
 pub use child_spec::{
-    AutoShutdown, ChildId, ChildSpec, ChildType, InvalidSpec, Restart, SHUTDOWN_TIMEOUT,
+    AutoShutdown, ChildId, ChildSpec, ChildType, InvalidSpec, OnRestart, Restart, SHUTDOWN_TIMEOUT,
     START_TIMEOUT, Shutdown, SupFlags,
 };
 pub use context::{Context, MESSAGES_PER_TURN};

@@ -5,15 +5,17 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 
 use actix::dev::channel::{AddressReceiver, channel};
 use actix::dev::{Envelope, EnvelopeProxy, MessageResponse, OneshotSender, ToEnvelope};
 use actix::{Actor, Addr, Handler, Message};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::context::Context;
-use crate::exit::{Down, MonitorRef};
-use crate::panics::drop_contained;
+use crate::exit::{Down, ExitReason, MonitorRef};
+use crate::panics::{drop_contained, drop_each};
 
 /// A message on its way, its type erased.
 pub(crate) trait Mail<A: Actor<Context = Context<A>>>: Send {
@@ -105,6 +107,8 @@ pub(crate) type BoxedMail<A> = Box<dyn Mail<A>>;
 pub(crate) struct Bridge<A: Actor<Context = Context<A>>> {
     addr: Addr<A>,
     receiver: Option<AddressReceiver<A>>,
+    /// What an earlier incarnation had taken out of the channel and not handled.
+    left: VecDeque<Envelope<A>>,
 }
 
 pub(crate) struct Queue<A: Actor<Context = Context<A>>> {
@@ -150,6 +154,7 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
             self.bridge = Some(Box::new(Bridge {
                 addr: Addr::new(sender),
                 receiver,
+                left: VecDeque::new(),
             }));
             if let Some(waker) = &self.waker {
                 waker.wake_by_ref();
@@ -158,15 +163,113 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
         self.bridge.as_ref().expect("made above").addr.clone()
     }
 
-    /// The receiving end, once.
-    pub(crate) fn take_bridge(&mut self) -> Option<AddressReceiver<A>> {
-        self.bridge.as_mut()?.receiver.take()
+    /// The receiving end, and what an earlier incarnation had left over, once.
+    pub(crate) fn take_bridge(&mut self) -> Option<(AddressReceiver<A>, VecDeque<Envelope<A>>)> {
+        let bridge = self.bridge.as_mut()?;
+        let receiver = bridge.receiver.take()?;
+        Some((receiver, std::mem::take(&mut bridge.left)))
     }
 
-    /// Refuses mail from now on and throws away what is queued.
-    pub(crate) fn close(&mut self) -> (VecDeque<BoxedMail<A>>, Option<AddressReceiver<A>>) {
+    /// Gives back what a dying incarnation had taken and not handled, for the next one.
+    pub(crate) fn give_back(&mut self, mut inbox: VecDeque<BoxedMail<A>>) {
+        inbox.append(&mut self.mail);
+        // Its monitors were its own.
+        inbox.retain(|letter| letter.monitor().is_none());
+        self.mail = inbox;
+        self.waker = None;
+    }
+
+    /// As [`give_back`](Self::give_back), for what came through addresses.
+    pub(crate) fn give_bridge_back(
+        &mut self,
+        receiver: AddressReceiver<A>,
+        left: VecDeque<Envelope<A>>,
+    ) {
+        if let Some(bridge) = &mut self.bridge {
+            (bridge.receiver, bridge.left) = (Some(receiver), left);
+        }
+    }
+
+    /// Refuses mail from now on; answers what was queued, to be thrown away outside the lock.
+    pub(crate) fn close(&mut self) -> Leavings<A> {
         self.closed = true;
         self.waker = None;
         (std::mem::take(&mut self.mail), self.take_bridge())
+    }
+}
+
+type Leavings<A> = (
+    VecDeque<BoxedMail<A>>,
+    Option<(AddressReceiver<A>, VecDeque<Envelope<A>>)>,
+);
+
+/// A process's queue: its own, or one that outlives it.
+pub(crate) enum QueueOf<A: Actor<Context = Context<A>>> {
+    Own(Mutex<Queue<A>>),
+    Kept(Arc<Kept<A>>),
+}
+
+impl<A: Actor<Context = Context<A>>> QueueOf<A> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Queue<A>> {
+        match self {
+            Self::Own(queue) => queue.lock(),
+            Self::Kept(kept) => kept.queue.lock(),
+        }
+    }
+
+    pub(crate) fn kept(&self) -> Option<&Arc<Kept<A>>> {
+        match self {
+            Self::Own(_) => None,
+            Self::Kept(kept) => Some(kept),
+        }
+    }
+
+    /// Closes the queue and throws away what is in it; answers how much that was.
+    pub(crate) fn throw_away(&self) -> usize {
+        let (mail, bridge) = self.lock().close();
+        let len = mail.len();
+        drop_each(mail);
+        if let Some((receiver, left)) = bridge {
+            drop_each(left);
+            drop_contained(receiver);
+        }
+        len
+    }
+}
+
+/// The queue of a child that keeps its mailbox over restarts.
+pub(crate) struct Kept<A: Actor<Context = Context<A>>> {
+    queue: Mutex<Queue<A>>,
+    /// Why the last incarnation ended: what those are told whose messages are lost.
+    pub(crate) last_exit: Mutex<Option<ExitReason>>,
+}
+
+impl<A: Actor<Context = Context<A>>> Kept<A> {
+    pub(crate) fn new() -> Arc<Self> {
+        let mut queue = Queue::new();
+        // Until there is a process.
+        queue.closed = true;
+        Arc::new(Self {
+            queue: Mutex::new(queue),
+            last_exit: Mutex::new(None),
+        })
+    }
+
+    /// For the next incarnation; if it was closed, it begins empty.
+    pub(crate) fn open(self: &Arc<Self>) -> QueueOf<A> {
+        self.queue.lock().closed = false;
+        QueueOf::Kept(Arc::clone(self))
+    }
+}
+
+/// A kept queue, whatever actor it is for.
+pub(crate) trait KeptMailbox: Send + Sync {
+    /// There will be no further incarnation: whoever waits for an answer hears of it.
+    fn close(self: Arc<Self>);
+}
+
+impl<A: Actor<Context = Context<A>>> KeptMailbox for Kept<A> {
+    fn close(self: Arc<Self>) {
+        QueueOf::Kept(self).throw_away();
     }
 }

@@ -29,6 +29,10 @@ pub(crate) trait Process: Send + Sync {
     fn mailbox_len(&self) -> Option<usize>;
     /// Refuses messages from now on, and drops those that wait; returns how many.
     fn close(&self) -> usize;
+    /// Why messages to this process were lost, if that is another question than why it ended.
+    fn loss(&self) -> Option<ExitReason> {
+        None
+    }
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 

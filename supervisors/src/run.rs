@@ -118,8 +118,16 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
     fn finish(&mut self, mut end: End) {
         let core = &self.shared.core;
         core.set_exiting();
-        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        let mut stage = std::mem::replace(&mut self.stage, Stage::Over);
         let _inside = panics::Inside::enter(core.pid());
+        if let Some(kept) = self.shared.queue.kept() {
+            *kept.last_exit.lock() = Some(end.reason.clone());
+        }
+        if let Stage::Live(live) = &mut stage
+            && self.shared.keeps_mailbox()
+        {
+            live.give_mail_back();
+        }
         end.mailbox_len = self.shared.close() + core.taken.load(Ordering::Relaxed);
         end.dropped(match stage {
             Stage::Init(init) => drop_contained(init),
@@ -459,12 +467,12 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     fn take_mail(&mut self, task: &mut TaskContext<'_>) {
         let mut queue = self.ctx.shared.queue.lock();
         std::mem::swap(&mut queue.mail, &mut self.inbox);
-        let receiver = queue.take_bridge();
+        let bridge = queue.take_bridge();
         drop(queue);
-        if let Some(receiver) = receiver {
+        if let Some((receiver, taken)) = bridge {
             self.bridge = Some(Box::new(BridgeEnd {
                 receiver,
-                taken: VecDeque::new(),
+                taken,
                 open: None,
             }));
         }
@@ -532,6 +540,23 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     }
 
     /// Drops the parts one by one; the first panic is returned.
+    /// What was not handled waits for the next incarnation; the message that was being handled does not.
+    fn give_mail_back(&mut self) {
+        let mut queue = self.ctx.shared.queue.lock();
+        queue.give_back(std::mem::take(&mut self.inbox));
+        if let Some(bridge) = self.bridge.take() {
+            let BridgeEnd {
+                receiver,
+                taken,
+                open,
+            } = *bridge;
+            queue.give_bridge_back(receiver, taken);
+            drop(queue);
+            drop_contained(open);
+        }
+        self.ctx.shared.core.taken.store(0, Ordering::Relaxed);
+    }
+
     fn drop_contained(self) -> Option<Caught> {
         let Self {
             mut ctx,

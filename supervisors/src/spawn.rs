@@ -14,7 +14,7 @@ use crate::actor_ref::{ActorRef, ByLetter, Shared};
 use crate::context::Context;
 use crate::event::EventKind;
 use crate::exit::{Down, During, ExitReason, MonitorRef};
-use crate::mailbox::Queue;
+use crate::mailbox::{Kept, Queue, QueueOf};
 use crate::monitor;
 use crate::panics::{self, catch, drop_contained, drop_each};
 use crate::path::{Label, Path};
@@ -182,8 +182,21 @@ impl Spawn {
         A: Actor<Context = Context<A>>,
         F: FnOnce(&mut Context<A>) -> A + Send + 'static,
     {
+        self.start_kept(None, make)
+    }
+
+    /// As [`start`](Self::start), with a queue that outlives the process.
+    pub(crate) fn start_kept<A, F>(
+        self,
+        kept: Option<&Arc<Kept<A>>>,
+        make: F,
+    ) -> (ActorRef<A>, Option<MonitorRef>)
+    where
+        A: Actor<Context = Context<A>>,
+        F: FnOnce(&mut Context<A>) -> A + Send + 'static,
+    {
         let arbiter = self.placement.arbiter();
-        let (launch, monitor) = Launch::of_actor(self);
+        let (launch, monitor) = Launch::of_actor(self, kept);
         let actor = launch.actor();
         match arbiter {
             None => launch.ready(make),
@@ -206,8 +219,22 @@ impl Spawn {
         F: FnOnce() -> I + Send + 'static,
         I: Future<Output = Result<Init<A>, ExitReason>> + 'static,
     {
+        self.start_init_kept(None, init)
+    }
+
+    /// As [`start_init`](Self::start_init), with a queue that outlives the process.
+    pub(crate) fn start_init_kept<A, F, I>(
+        self,
+        kept: Option<&Arc<Kept<A>>>,
+        init: F,
+    ) -> (ActorRef<A>, Option<MonitorRef>)
+    where
+        A: Actor<Context = Context<A>>,
+        F: FnOnce() -> I + Send + 'static,
+        I: Future<Output = Result<Init<A>, ExitReason>> + 'static,
+    {
         let arbiter = self.placement.arbiter();
-        let (launch, monitor) = Launch::of_actor(self);
+        let (launch, monitor) = Launch::of_actor(self, kept);
         let actor = launch.actor();
         match arbiter {
             None => launch.init(init),
@@ -223,7 +250,7 @@ impl Spawn {
         self,
         make: impl FnOnce(&mut Context<A>) -> A,
     ) -> (ActorRef<A>, Option<MonitorRef>) {
-        let (launch, monitor) = Launch::of_actor(self);
+        let (launch, monitor) = Launch::of_actor(self, None);
         let actor = launch.actor();
         launch.ready(make);
         (actor, monitor)
@@ -327,11 +354,9 @@ impl<P: Process + 'static> Drop for Launch<P> {
 }
 
 impl<A: Actor<Context = Context<A>>> Launch<Shared<A>> {
-    fn of_actor(spawn: Spawn) -> (Self, Option<MonitorRef>) {
-        Self::new(spawn, any::type_name::<A>(), |core| Shared {
-            core,
-            queue: Mutex::new(Queue::new()),
-        })
+    fn of_actor(spawn: Spawn, kept: Option<&Arc<Kept<A>>>) -> (Self, Option<MonitorRef>) {
+        let queue = kept.map_or_else(|| QueueOf::Own(Mutex::new(Queue::new())), Kept::open);
+        Self::new(spawn, any::type_name::<A>(), |core| Shared { core, queue })
     }
 
     fn actor(&self) -> ActorRef<A> {

@@ -3,4 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cli;
+mod crashes;
+mod demo;
+mod load;
+mod peers;
+mod serve_and_get;
+mod support;
+mod terminal;
 mod tidy;

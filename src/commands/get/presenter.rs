@@ -124,13 +124,13 @@ impl Presenter {
     pub(in crate::commands) fn present(
         mut self,
         told: &mpsc::Receiver<Told>,
-    ) -> Result<ExitCode, SinkError> {
+    ) -> anyhow::Result<ExitCode> {
         let outcome = self.present_all(told);
         if let Display::Bars(bars) = &self.display {
             bars.clear();
         }
         self.hide_status();
-        outcome
+        outcome.map_err(SinkError::into_cause)
     }
 
     fn present_all(&mut self, told: &mpsc::Receiver<Told>) -> Result<ExitCode, SinkError> {

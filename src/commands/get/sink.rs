@@ -16,6 +16,7 @@ pub(super) enum Sink {
     File {
         poems: OrderedPoems,
         file: Option<OutputFile>,
+        has_poem: bool,
         is_cut: bool,
     },
     /// Each to its own.
@@ -41,6 +42,17 @@ pub(in crate::commands) enum SinkError {
     Poem(WritePoemError),
     #[error(transparent)]
     File(#[from] WriteFileError),
+}
+
+impl SinkError {
+    /// The error itself: the exit code depends on which one it is, and a transparent wrapper would hide that.
+    pub(super) fn into_cause(self) -> anyhow::Error {
+        match self {
+            SinkError::Stdout(error) => error.into(),
+            SinkError::Poem(error) => error.into(),
+            SinkError::File(error) => error.into(),
+        }
+    }
 }
 
 impl From<WritePoemError> for SinkError {
@@ -80,6 +92,7 @@ impl Sink {
             Output::File(path) => Sink::File {
                 poems: ordered(Destination::Stream),
                 file: Some(OutputFile::create(path, config.existing, config.partial)?),
+                has_poem: false,
                 is_cut: false,
             },
             Output::Directory(directory) => {
@@ -127,11 +140,13 @@ impl Sink {
             Sink::File {
                 poems,
                 file: Some(file),
+                has_poem,
                 is_cut,
             } => {
                 let mut into = IntoFile::new(file);
                 let outcome = poems.finished(task, ending, &mut into);
                 let written = into.finish(outcome)?;
+                *has_poem |= ending == Ending::Whole;
                 *is_cut |= ending == Ending::Failed && written > 0;
                 0
             }
@@ -157,10 +172,12 @@ impl Sink {
         })
     }
 
-    /// Every task has ended. The one file of several poems takes its name, unless a poem in it is cut off.
+    /// Every task has ended. The one file of several poems takes its name, unless there is no poem in it or one is cut
+    /// off: an old file is better than that.
     pub(super) fn close(&mut self) -> Result<(), SinkError> {
         if let Sink::File {
             file,
+            has_poem: true,
             is_cut: false,
             ..
         } = self

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::child_spec::{AutoShutdown, ChildId, ChildSpec, ChildType, SupFlags};
+use crate::child_spec::{AutoShutdown, ChildId, ChildSpec, ChildType, OnRestart, SupFlags};
 use crate::exit::ExitReason;
 use crate::intensity::Intensity;
+use crate::mailbox::KeptMailbox;
 use crate::path::Path;
 use crate::pid::{Pid, PidMap};
 use crate::report::Offender;
@@ -72,6 +73,10 @@ pub(crate) struct Children {
     by_id: HashMap<ChildId, Key>,
     by_pid: PidMap<Key>,
     next_key: Key,
+    /// Whether any child ever did.
+    keeps_mailboxes: bool,
+    /// Mailboxes of children that are gone.
+    orphaned: Vec<Arc<dyn KeptMailbox>>,
 }
 
 impl Children {
@@ -84,11 +89,14 @@ impl Children {
             by_id: HashMap::new(),
             by_pid: PidMap::default(),
             next_key: 0,
+            keeps_mailboxes: false,
+            orphaned: Vec::new(),
         }
     }
 
     /// Adds a child at the end of the start order.
     pub(crate) fn push(&mut self, spec: ChildSpec) -> Key {
+        self.keeps_mailboxes |= spec.on_restart == OnRestart::KeepMailbox;
         let key = self.next_key;
         self.next_key += 1;
         self.by_id.insert(Arc::clone(&spec.id), key);
@@ -102,7 +110,31 @@ impl Children {
         if let Some(pid) = child.state.pid() {
             self.by_pid.remove(&pid);
         }
+        if child.spec.on_restart == OnRestart::KeepMailbox {
+            self.orphaned.extend(child.spec.mailbox.clone());
+        }
         Some(child)
+    }
+
+    /// The kept mailboxes for which there will be no further incarnation, as far as can be told now; to be closed
+    /// outside the lock.
+    pub(crate) fn take_orphaned(&mut self, is_over: bool) -> Vec<Arc<dyn KeptMailbox>> {
+        let mut orphaned = std::mem::take(&mut self.orphaned);
+        if self.keeps_mailboxes {
+            // A group that is tried again starts its stopped members too.
+            let is_group_due = self.flags.strategy != crate::Strategy::OneForOne
+                && self
+                    .by_key
+                    .values()
+                    .any(|child| matches!(child.state, ChildState::Restarting { .. }));
+            let stopped = self.by_key.values().filter(|child| {
+                child.spec.on_restart == OnRestart::KeepMailbox
+                    && child.state == ChildState::Stopped
+                    && (is_over || !is_group_due)
+            });
+            orphaned.extend(stopped.filter_map(|child| child.spec.mailbox.clone()));
+        }
+        orphaned
     }
 
     pub(crate) fn key_of(&self, id: &str) -> Option<Key> {

@@ -202,6 +202,15 @@ impl Work {
                 self.terminate_all(event).await;
                 return reason;
             }
+            self.close_orphaned_mailboxes(false);
+        }
+    }
+
+    /// Whoever waits for an answer of a child that will not be started again hears of it.
+    fn close_orphaned_mailboxes(&self, is_over: bool) {
+        let orphaned = self.children.lock().take_orphaned(is_over);
+        for mailbox in orphaned {
+            mailbox.close();
         }
     }
 
@@ -588,7 +597,7 @@ impl Work {
     /// Starts a child and waits for its init. The child's state afterwards is `Running`, or `Stopped` if it was ignored;
     /// if it failed, what it was before.
     async fn start(&self, key: Key, cause: u64) -> StartOutcome {
-        let (start, placement, timeout, label) = {
+        let (start, placement, timeout, on_restart, label) = {
             let mut children = self.children.lock();
             let path = children.path.clone();
             let Some(child) = children.get_mut(key) else {
@@ -605,6 +614,7 @@ impl Work {
                 Arc::clone(&child.spec.start),
                 child.spec.placement.clone(),
                 child.spec.start_timeout,
+                child.spec.on_restart,
                 label,
             )
         };
@@ -619,7 +629,7 @@ impl Work {
             label,
             cause,
         };
-        let pid = start(placement, supervision);
+        let pid = start(placement, supervision, on_restart);
         self.children
             .lock()
             .set_state(key, ChildState::Starting(pid));
@@ -701,6 +711,7 @@ impl Work {
     async fn terminate_all(&self, cause: u64) {
         let keys = self.children.lock().keys();
         self.terminate_some(&keys, cause).await;
+        self.close_orphaned_mailboxes(true);
     }
 
     /// Stops children, last to first, each waited for. Temporary ones are forgotten; of the others, those that were not

@@ -4,6 +4,7 @@
 mod adopt;
 mod context;
 mod events;
+mod keep_mailbox;
 mod links;
 mod monitors;
 mod names;

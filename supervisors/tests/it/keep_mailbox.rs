@@ -1,0 +1,215 @@
+//! What survives a restart: nothing, or the mailbox with what still waits in it.
+
+use actix::prelude::*;
+use byron_supervisors::{
+    ActorRef, ChildSpec, Context, ExitReason, OnRestart, Restart, SendError, Strategy, SupFlags,
+    Supervisor, TerminateChild, shutdown, whereis_actor,
+};
+use std::time::Duration;
+
+use crate::support::{system, unique};
+
+/// Counts the lines it has said in this life.
+struct Reciter {
+    said: u32,
+}
+
+impl Actor for Reciter {
+    type Context = Context<Self>;
+}
+
+/// Answers how many lines this incarnation has said.
+#[derive(Message)]
+#[rtype(result = "u32")]
+struct Say;
+
+impl Handler<Say> for Reciter {
+    type Result = u32;
+
+    fn handle(&mut self, _: Say, _: &mut Context<Self>) -> u32 {
+        self.said += 1;
+        self.said
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "u32")]
+struct Forget;
+
+impl Handler<Forget> for Reciter {
+    type Result = u32;
+
+    fn handle(&mut self, _: Forget, _: &mut Context<Self>) -> u32 {
+        panic!("forgot the line")
+    }
+}
+
+/// Ends in order, with what is behind it unread.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Leave;
+
+impl Handler<Leave> for Reciter {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
+        ctx.exit(ExitReason::Normal);
+    }
+}
+
+fn reciter(name: &str, on_restart: OnRestart) -> ChildSpec {
+    ChildSpec::new(name, |_: &mut Context<Reciter>| Reciter { said: 0 })
+        .registered(name)
+        .on_restart(on_restart)
+}
+
+async fn start(
+    name: &str,
+    children: Vec<ChildSpec>,
+    strategy: Strategy,
+) -> (ActorRef<Supervisor>, ActorRef<Reciter>) {
+    let flags = SupFlags {
+        intensity: 10,
+        strategy,
+        ..SupFlags::default()
+    };
+    let supervisor = Supervisor::start("theatre", flags, children)
+        .await
+        .expect("it starts");
+    (supervisor, whereis_actor(name).expect("it is registered"))
+}
+
+fn is_forgotten(outcome: &Result<u32, SendError>) -> bool {
+    matches!(outcome, Err(SendError::Exited(ExitReason::Panic(panic))) if panic.message == "forgot the line")
+}
+
+#[test]
+fn with_a_fresh_address_what_waits_is_lost_and_told_why() {
+    system(async {
+        let name = unique("fresh");
+        let (_supervisor, reciter) = start(
+            &name,
+            vec![reciter(&name, OnRestart::FreshAddress)],
+            Strategy::OneForOne,
+        )
+        .await;
+        let (crash, behind) = (reciter.send(Forget), reciter.send(Say));
+        assert!(is_forgotten(&crash.await));
+        assert!(is_forgotten(&behind.await));
+        assert!(
+            is_forgotten(&reciter.send(Say).await),
+            "an old handle stays dead"
+        );
+    });
+}
+
+#[test]
+fn a_kept_mailbox_is_handled_by_the_next_incarnation_but_for_the_message_that_crashed() {
+    system(async {
+        let name = unique("kept");
+        let (_supervisor, reciter) = start(
+            &name,
+            vec![reciter(&name, OnRestart::KeepMailbox)],
+            Strategy::OneForOne,
+        )
+        .await;
+        assert_eq!(reciter.send(Say).await, Ok(1));
+        let (crash, behind, last) = (reciter.send(Forget), reciter.send(Say), reciter.send(Say));
+        assert!(is_forgotten(&crash.await), "not tried again");
+        assert_eq!(behind.await, Ok(1), "a new actor, an old mailbox");
+        assert_eq!(last.await, Ok(2));
+        let next: ActorRef<Reciter> = whereis_actor(&name).expect("it is registered again");
+        assert_ne!(next.pid(), reciter.pid());
+        assert_eq!(reciter.send(Say).await, Ok(3), "an old handle leads to it");
+        assert_eq!(next.send(Say).await, Ok(4));
+        // The crash of a later incarnation has its own reason.
+        assert!(is_forgotten(&reciter.send(Forget).await));
+        assert_eq!(next.send(Say).await, Ok(1));
+    });
+}
+
+#[test]
+fn an_address_of_actix_leads_to_the_next_incarnation_too() {
+    system(async {
+        let name = unique("address");
+        let (_supervisor, reciter) = start(
+            &name,
+            vec![reciter(&name, OnRestart::KeepMailbox)],
+            Strategy::OneForOne,
+        )
+        .await;
+        let addr = reciter.addr();
+        let (crash, behind) = (addr.send(Forget), addr.send(Say));
+        assert_eq!(crash.await, Err(MailboxError::Closed));
+        assert_eq!(behind.await, Ok(1));
+        assert_eq!(addr.send(Say).await, Ok(2));
+    });
+}
+
+#[test]
+fn a_sibling_taken_along_keeps_its_mailbox_too() {
+    system(async {
+        let (one, other) = (unique("one"), unique("other"));
+        let children = vec![
+            reciter(&one, OnRestart::FreshAddress),
+            reciter(&other, OnRestart::KeepMailbox),
+        ];
+        let (_supervisor, one) = start(&one, children, Strategy::OneForAll).await;
+        let other: ActorRef<Reciter> = whereis_actor(&other).expect("it is registered");
+        let before = other.pid();
+        assert!(is_forgotten(&one.send(Forget).await));
+        assert_eq!(other.send(Say).await, Ok(1));
+        assert_ne!(
+            whereis_actor::<Reciter>(&unique("nobody")).map(|nobody| nobody.pid()),
+            Some(before)
+        );
+        assert_eq!(
+            other.exit_reason(),
+            Some(ExitReason::SHUTDOWN),
+            "the one that was asked had been stopped"
+        );
+    });
+}
+
+#[test]
+fn a_child_that_is_not_started_again_loses_what_waits() {
+    system(async {
+        let name = unique("leaves");
+        let spec = reciter(&name, OnRestart::KeepMailbox).restart(Restart::Transient);
+        let (supervisor, reciter) = start(&name, vec![spec], Strategy::OneForOne).await;
+        reciter.do_send(Leave);
+        let behind = reciter.send(Say).await;
+        assert_eq!(behind, Err(SendError::Exited(ExitReason::Normal)));
+        assert_eq!(
+            reciter.send(Say).await,
+            Err(SendError::Exited(ExitReason::Normal))
+        );
+        assert_eq!(
+            supervisor.send(TerminateChild(name.as_str().into())).await,
+            Ok(Ok(()))
+        );
+    });
+}
+
+#[test]
+fn the_end_of_the_supervisor_ends_the_wait() {
+    system(async {
+        let name = unique("curtain");
+        let (supervisor, reciter) = start(
+            &name,
+            vec![reciter(&name, OnRestart::KeepMailbox)],
+            Strategy::OneForOne,
+        )
+        .await;
+        reciter.do_send(Leave);
+        let behind = reciter.send(Say);
+        shutdown(supervisor.pid(), Duration::from_secs(5)).await;
+        let outcome = behind.await;
+        // Either the next incarnation came first, or nobody did.
+        assert!(
+            matches!(outcome, Ok(1) | Err(SendError::Exited(_))),
+            "{outcome:?}"
+        );
+        assert!(matches!(reciter.send(Say).await, Err(SendError::Exited(_))));
+    });
+}
