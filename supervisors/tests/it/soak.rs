@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::sup_support::{system, unique};
+use crate::sup_support::unique;
 
 const SECONDS: u64 = 3;
 /// How long a tree may take to come to rest.
@@ -595,7 +595,7 @@ fn random_trees_stay_whole_in_random_trouble() {
     let begin = Instant::now();
     let until = begin + Duration::from_secs(seconds.unwrap_or(SECONDS));
     let mut figures = Figures::default();
-    system(async {
+    System::new().block_on(async {
         let arbiters: Vec<_> = (0..ARBITERS).map(|_| Arbiter::new()).collect();
         let pool = ArbiterPool::new(arbiters.iter().map(Arbiter::handle));
         while Instant::now() < until {

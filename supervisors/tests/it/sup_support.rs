@@ -17,13 +17,22 @@ use parking_lot::Mutex;
 /// No test waits longer than this, by the wall clock, for anything.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// The same, by the paused clock.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) const MILLI: Duration = Duration::from_millis(1);
 
 /// Runs a test in a `System`.
 pub(crate) fn system<F: Future>(test: F) -> F::Output {
-    System::new().block_on(test)
+    System::new().block_on(limited(LIMIT, test))
+}
+
+/// A test that waits for what never comes fails, and does not hang.
+async fn limited<F: Future>(limit: Duration, test: F) -> F::Output {
+    let outcome = tokio::time::timeout(limit, test).await;
+    outcome.unwrap_or_else(|_| panic!("the test waits for something that never comes"))
 }
 
 /// Runs a test in a `System` whose clock jumps to the next timer when there is nothing else to do.
@@ -35,7 +44,7 @@ pub(crate) fn paused<F: Future>(test: F) -> F::Output {
             .build()
             .expect("a runtime can be built")
     })
-    .block_on(test)
+    .block_on(limited(YEAR, test))
 }
 
 /// Lets everything else run until the condition holds. The paused clock does not move meanwhile.
