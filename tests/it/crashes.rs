@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{
-    FOREVER, Get, Output, Peer, Process, Server, assert_same, connect, eventually, file, get,
-    names, noise, poem, poem_path, server, server_of,
+    FOREVER, Get, Output, Peer, Server, assert_same, connect, eventually, file, get, names, noise,
+    poem, poem_path, server, server_of,
 };
 
 /// An address of this machine that only these tests serve at: a port there stays free between a crash and a restart.
@@ -401,7 +401,5 @@ fn a_reader_that_only_connects_is_nobodys_poem() {
     let server = server("science").start();
     drop(connect(server.port()));
     get([server.port()]).run().code(0).said(poem("science"));
-    let process: Process = server.process;
-    process.signal("TERM");
-    process.finish().code(0);
+    server.stop().code(0);
 }

@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::{
-    Finished, Process, Server, assert_same, file, get, noise, peer_path, poem, poem_path, server,
-    server_of,
+    FOREVER, Finished, Process, Server, assert_same, file, get, noise, peer_path, poem, poem_path,
+    server, server_of,
 };
 
 /// Where Debian has the modules of its packages, whatever other Python there is.
@@ -119,7 +119,7 @@ fn an_erlang_client_collects_from_byron() {
 
 #[test]
 fn an_erlang_client_knows_half_a_poem_from_a_whole_one() {
-    let server = server("ecstasy").pace(100, crate::support::FOREVER).start();
+    let server = server("ecstasy").pace(100, FOREVER).start();
     let mut client = tool("escript", &[]);
     client
         .arg(peer_path("collect.erl"))

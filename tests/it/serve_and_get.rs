@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{
     FOREVER, Nobody, Output, Peer, Process, assert_same, byron, byron_after, connect, eventually,
-    file, full_disk, get, names, noise, poem, server, server_of,
+    file, full_disk, get, names, noise, poem, poem_path, server, server_of,
 };
 
 const ECSTASY_SHA256: &str = "6dfc3f5dbc4a1bc05e48ac0983bc401c1e8e3fd400cf92c840b0bb41ef5c89aa";
@@ -211,7 +211,7 @@ fn a_port_file_has_the_ports_of_all_poems() {
 fn readiness_is_told_on_a_file_descriptor() {
     let mut command = byron_after("exec 3>&1 1>&2");
     command.args(["serve", "--ready-fd", "3"]);
-    command.arg(crate::support::poem_path("science"));
+    command.arg(poem_path("science"));
     let process = Process::start(&mut command);
     assert_eq!(process.stdout.wait_for_bytes(1), b"\n");
     process.stderr.wait_for("Serving ");

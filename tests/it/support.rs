@@ -220,7 +220,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program whose output is listened to, unless it was sent elsewhere: see [`Process::into`].
+    /// Starts a program whose output is listened to.
     #[track_caller]
     pub(crate) fn start(command: &mut Command) -> Process {
         Process::spawn(command.stdout(Stdio::piped()))

@@ -1,10 +1,9 @@
 //! What a person at a terminal sees; util-linux `script` is the terminal.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::{Nobody, Peer, Process, byron, eventually, file, server_of};
+use crate::support::{Nobody, Peer, Process, byron, file, names, server_of};
 
 /// What a poem should not be able to do to a terminal: a new title, a clear screen, text that runs backwards.
 const ATTACK: &str = "\x1b]0;owned\x07\x1b[2Jharmless\u{202e}\u{9b}1m\n";
@@ -167,11 +166,7 @@ fn ctrl_c_ends_it_and_leaves_the_terminal_clean() {
         finished.stdout.ends_with(b"\r\x1b[2K"),
         "the bars are still there"
     );
-    eventually("no file", || is_empty(directory.path()));
-}
-
-fn is_empty(directory: &Path) -> bool {
-    crate::support::names(directory).is_empty()
+    assert_eq!(names(directory.path()), [""; 0]);
 }
 
 #[test]
