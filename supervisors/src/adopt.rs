@@ -258,7 +258,9 @@ impl<A: Actor<Context = Context<A>>> Future for RunAdopted<A> {
         });
         if matches!(turn, Ok(Poll::Pending)) && future.ctx().state().alive() {
             // `stopping` refused.
-            this.exit = None;
+            if this.exit.take().is_some() {
+                this.process.core.condemn_orphan();
+            }
         }
         let end = match turn {
             Ok(Poll::Pending) => None,

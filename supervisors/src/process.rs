@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use crate::child_spec::SHUTDOWN_TIMEOUT;
 use crate::event::{self, Draft, EventKind};
 use crate::exit::{Down, During, Exit, ExitReason, MonitorRef, Panic};
 use crate::panics::{Caught, drop_contained};
@@ -220,6 +221,22 @@ impl Core {
 
     pub(crate) fn introspect(&self) -> Option<&Arc<dyn Introspect>> {
         self.introspect.get()
+    }
+
+    /// For a process that refuses to end: if its supervisor is dead, nobody is left to kill it when its time is up, so
+    /// that is seen to now. `gen_server` obeys its parent's end in any case. A supervisor is no orphan: it refuses only
+    /// until its children have gone.
+    pub(crate) fn condemn_orphan(&self) {
+        let parent = self.state().parent;
+        if self.introspect.get().is_none() && parent.is_some_and(|parent| !pid::is_alive(parent)) {
+            let pid = self.pid;
+            actix_rt::spawn(async move {
+                tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
+                if let Some(process) = pid::lookup(pid) {
+                    process.core().kill(0);
+                }
+            });
+        }
     }
 
     /// Tells the observer what this process supervises.

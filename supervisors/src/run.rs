@@ -368,6 +368,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             self.ctx.during = During::Stopping;
             self.ctx.in_message = None;
             if self.actor.stopping(&mut self.ctx) == Running::Continue {
+                self.ctx.shared.core.condemn_orphan();
                 self.ctx.refuse_exit();
                 return false;
             }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use byron_supervisors::{
-    ActorRef, ChildSpec, Context, DeleteChild, Exit, ExitReason, Placement, Restart, SendError,
-    Shutdown, StartChild, Supervisor, TerminateChild, exit, exited, is_alive, kill, shutdown,
-    whereis,
+    ActorRef, ChildSpec, Context, DeleteChild, Exit, ExitReason, Placement, Restart,
+    SHUTDOWN_TIMEOUT, SendError, Shutdown, StartChild, Supervisor, TerminateChild, exit, exited,
+    is_alive, kill, shutdown, whereis,
 };
 use tokio::time::Instant;
 
 use crate::sup_support::{
-    Ask, Deed, LIMIT, Log, Ponder, SECOND, Start, Stop, eventually, flags, part, pass, paused,
-    settle, start, system, unique,
+    Ask, Deed, LIMIT, Log, MILLI, Ponder, SECOND, Start, Stop, eventually, flags, part, pass,
+    paused, settle, start, system, unique,
 };
 
 async fn stop(sup: &ActorRef<Supervisor>) -> ExitReason {
@@ -243,6 +243,20 @@ fn a_child_that_takes_its_time_outlives_its_killed_supervisor_by_no_more() {
         assert!(is_alive(orphan));
         pass(SECOND).await;
         assert!(!is_alive(orphan));
+    });
+}
+
+#[test]
+fn a_child_that_refuses_outlives_its_killed_supervisor_by_the_usual_time_and_is_killed() {
+    paused(async {
+        let (log, name) = (Log::default(), unique("a"));
+        let sup = start(flags(0), vec![nested(&log, &name, Stop::Stubborn)]).await;
+        let orphan = whereis(&name).expect("a runs");
+        let end = exited(orphan);
+        kill(sup.pid_of("below").await);
+        pass(SHUTDOWN_TIMEOUT - MILLI).await;
+        assert!(is_alive(orphan));
+        assert_eq!(end.await, ExitReason::Killed);
     });
 }
 
