@@ -772,9 +772,11 @@ impl Stage {
                 match text(&op["reason"]) {
                     "kill" => kill(pid),
                     reason => {
-                        if let Some(worker) = ActorRef::<Worker>::of(pid) {
-                            worker.do_send(End(reason_of(reason)));
-                        }
+                        // A supervisor can only be killed.
+                        let Some(worker) = ActorRef::<Worker>::of(pid) else {
+                            return json!("noproc");
+                        };
+                        worker.do_send(End(reason_of(reason)));
                     }
                 }
                 end.await;
