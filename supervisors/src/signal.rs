@@ -38,7 +38,10 @@ pub(crate) fn kill_because(pid: Pid, cause: u64) {
 
 /// Kills a process on behalf of a person: the operator's deed is in the event log as the cause of what follows.
 pub fn kill_by_operator(pid: Pid, who: &str) {
-    let cause = event::record_operator(format!("{who} kills {pid}"), Some(pid));
+    let process = pid::lookup(pid);
+    let label = process.as_ref().and_then(|process| process.core().label());
+    let whom = label.map_or_else(|| pid.to_string(), |label| label.path.to_string());
+    let cause = event::record_operator(format!("{who} kills {whom}"), Some(pid));
     kill_because(pid, cause);
 }
 

@@ -238,6 +238,7 @@ fn collect_lines(node: &Node, lead: &str, below: &str, lines: &mut Vec<[String; 
         None => node.path.to_string(),
     };
     let what = match node.supervisor {
+        Some(info) if info.intensity == u32::MAX => info.strategy.to_owned(),
         Some(info) => format!(
             "{} {}/{} in {}",
             info.strategy,
