@@ -9,6 +9,10 @@ use byron::cli::{Cli, error_text};
 use byron::commands;
 use byron::exit_code::ExitCode;
 use clap::Parser;
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> process::ExitCode {
     Cli::apply_colour_asked_for(env::args_os().skip(1));
