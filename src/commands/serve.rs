@@ -3,7 +3,7 @@
 mod ready;
 mod watch;
 
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::thread;
@@ -32,7 +32,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Serves until a signal, or until enough poems were served.
 pub fn run(config: ServeConfig) -> anyhow::Result<ExitCode> {
-    logs::init(config.verbosity, "warn");
+    logs::init(config.verbosity, "warn", "info");
     // Before anything is bound: a poem that cannot be read is nobody's port.
     let poems = config
         .poems
@@ -45,14 +45,8 @@ pub fn run(config: ServeConfig) -> anyhow::Result<ExitCode> {
 fn read(source: &PoemSource) -> anyhow::Result<Poem> {
     match source {
         PoemSource::File(path) => Ok(Poem::read(path)?),
-        PoemSource::Stdin => {
-            let mut text = Vec::new();
-            io::stdin()
-                .lock()
-                .read_to_end(&mut text)
-                .context("cannot read the poem from standard input")?;
-            Ok(Poem::new("standard input", text))
-        }
+        PoemSource::Stdin => Poem::read_from("standard input", io::stdin().lock())
+            .context("cannot read the poem from standard input"),
     }
 }
 
@@ -98,11 +92,9 @@ async fn serve(config: ServeConfig, poems: Vec<Poem>) -> anyhow::Result<ExitCode
         Err(reason) => bail!("the servers did not start: {reason}"),
     };
     // Before anybody is told: a change after that must not be missed.
-    let _watcher = if config.watch {
-        Some(watch(&served, say)?)
-    } else {
-        None
-    };
+    if config.watch {
+        watch(&served, say)?;
+    }
     for server in &served {
         write_stdout(
             format!("{}\n", serving_line(&server.source, server.handle.port())).as_bytes(),
@@ -155,14 +147,14 @@ async fn run_until_over(
 
 /// Stops accepting, lets the poems under way finish, and cuts off those that take too long. A second signal does not wait.
 async fn drain(served: &[Served], grace: Duration, mut signals: Signals, say: Say) -> ExitCode {
-    let active: u64 = served
-        .iter()
-        .map(|server| server.handle.counts().active)
+    let counts = served.iter().map(|server| server.handle.counts());
+    let going: u64 = counts
+        .map(|counts| counts.active.saturating_sub(counts.lingering))
         .sum();
-    if active > 0 {
+    if going > 0 {
         say.notice(&format!(
             "{} still going; waiting up to {} for them (again: end now)",
-            counted(active, "poem"),
+            counted(going, "poem"),
             elapsed_text(grace)
         ));
     }
@@ -282,35 +274,33 @@ impl Served {
 }
 
 /// Reads a file again when it changes; poems under way finish with the old text.
-fn watch(served: &[Served], say: Say) -> anyhow::Result<watch::Watcher> {
-    let files: Vec<(PathBuf, ServerHandle)> = served
+fn watch(served: &[Served], say: Say) -> anyhow::Result<()> {
+    let servers: Vec<(PathBuf, ServerHandle)> = served
         .iter()
         .filter_map(|server| match &server.source {
             PoemSource::File(path) => Some((path.clone(), server.handle.clone())),
             PoemSource::Stdin => None,
         })
         .collect();
-    let paths = files.iter().map(|(path, _)| path.clone()).collect();
-    watch::watch(paths, move |changed| {
-        for (path, handle) in files.iter().filter(|(path, _)| path == changed) {
-            match (Poem::read(path), handle.server()) {
-                (Ok(poem), Some(server)) => {
-                    say.notice(&format!(
-                        "{} has changed; {} from the next reader on",
-                        path.display(),
-                        counted(poem.text.len() as u64, "byte")
-                    ));
-                    server.do_send(Recite(poem));
-                }
-                (Ok(_), None) => {}
-                (Err(error), _) => {
-                    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                    say.error(&format!(
-                        "{error}{}; the old text stays",
-                        cause.unwrap_or_default()
-                    ));
-                }
+    let files: Vec<_> = servers.iter().map(|(path, _)| path.clone()).collect();
+    watch::watch(&files, move |changed| match Poem::read(changed) {
+        Ok(poem) => {
+            say.notice(&format!(
+                "{} has changed; {} from the next reader on",
+                changed.display(),
+                counted(poem.text.len() as u64, "byte")
+            ));
+            let of_file = servers.iter().filter(|(path, _)| path == changed);
+            for server in of_file.filter_map(|(_, handle)| handle.server()) {
+                server.do_send(Recite(poem.clone()));
             }
+        }
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            say.error(&format!(
+                "{error}{}; the old text stays",
+                cause.unwrap_or_default()
+            ));
         }
     })
 }
