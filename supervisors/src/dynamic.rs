@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::event::{self, Draft, EventKind};
 use crate::exit::{Down, ExitReason};
 use crate::intensity::Intensity;
+use crate::panics::drop_each;
 use crate::path::{Label, Path};
 use crate::pid::{self, Pid, PidMap};
 use crate::process::{Observer, Process, Started};
@@ -291,6 +292,17 @@ impl fmt::Debug for DynamicSupervisor {
         f.debug_struct("DynamicSupervisor")
             .field("flags", &self.flags)
             .finish_non_exhaustive()
+    }
+}
+
+/// However it ends, killed or with its arbiter: whoever holds a handle of the dead supervisor holds this table too, and
+/// must not keep the promises in it from being broken, nor what the children's starts have captured.
+impl Drop for DynamicSupervisor {
+    fn drop(&mut self) {
+        if let Some(children) = &self.children {
+            let left = mem::take(&mut children.lock().by_pid);
+            drop_each(left);
+        }
     }
 }
 

@@ -7,16 +7,23 @@ use std::time::Duration;
 use actix::prelude::*;
 use byron_supervisors::{
     ActorRef, AutoShutdown, ChildError, Context, CountChildren, Down, DynamicFlags,
-    DynamicSupervisor, ExitReason, InvalidSpec, Pid, Restart, Shutdown, StartChildError,
+    DynamicSupervisor, ExitReason, InvalidSpec, Pid, Restart, SendError, Shutdown, StartChildError,
     StartDynamicChild, TerminateDynamicChild, WhichChildren, exit, exited, is_alive, kill,
     register, snapshot, spawn, whereis,
 };
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::sup_support::{
     Deed, Log, Part, SECOND, Start, Stop, Worker, eventually, part, pass, paused, settle, system,
     unique,
 };
+
+struct Idle;
+
+impl Actor for Idle {
+    type Context = Context<Self>;
+}
 
 async fn dynamic(flags: DynamicFlags) -> ActorRef<DynamicSupervisor> {
     DynamicSupervisor::start(&unique("dynamic"), flags)
@@ -525,5 +532,42 @@ fn a_crash_while_others_wait_for_their_start_is_not_lost() {
         pass(SECOND).await;
         assert!(matches!(waiting.await, Ok(Ok(Some(_)))));
         assert_eq!(active(&sup).await, 2);
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_killed_supervisor_hears_of_its_end() {
+    paused(async {
+        let sup = dynamic(with(Restart::Temporary, 0)).await;
+        let child = part("x", &Log::default()).starts([Start::Slow(SECOND)]);
+        let start = StartDynamicChild::with_init(move || child.clone().init());
+        let started = sup.send(start);
+        let stubborn = part("y", &Log::default()).stops(Stop::Stubborn);
+        let pid = add_running(&sup, &stubborn).await;
+        let terminated = sup.send(TerminateDynamicChild(pid));
+        settle().await;
+        kill(sup.pid());
+        settle().await;
+        let killed = SendError::Exited(ExitReason::Killed);
+        assert_eq!(started.now_or_never(), Some(Err(killed.clone())));
+        assert_eq!(terminated.now_or_never(), Some(Err(killed)));
+    });
+}
+
+#[test]
+fn a_dead_supervisor_holds_no_handle_of_itself() {
+    paused(async {
+        let held = Arc::new(());
+        let sup = dynamic(with(Restart::Permanent, 1)).await;
+        let (this, token) = (sup.clone(), Arc::clone(&held));
+        let start = StartDynamicChild::new(move |_: &mut Context<Idle>| {
+            let _ = (&this, &token);
+            Idle
+        });
+        sup.send(start).await.expect("it lives").expect("it starts");
+        kill(sup.pid());
+        drop(sup);
+        settle().await;
+        assert_eq!(Arc::strong_count(&held), 1);
     });
 }
