@@ -385,7 +385,7 @@ impl DynamicSupervisor {
         children.by_pid.insert(pid, child);
     }
 
-    fn child_started(&mut self, started: Started) {
+    fn child_started(&mut self, started: Started, ctx: &mut Context<Self>) {
         let children = self.shared();
         let mut children = children.lock();
         let Some(child) = children.by_pid.get_mut(&started.pid) else {
@@ -393,8 +393,9 @@ impl DynamicSupervisor {
         };
         let waiting = child.waiting.take();
         let was_starting = matches!(child.state, ChildState::Starting(_));
+        let mut ignored = None;
         if started.ignored {
-            children.by_pid.remove(&started.pid);
+            ignored = children.by_pid.remove(&started.pid);
         } else if was_starting {
             child.state = ChildState::Running(started.pid);
             child.last_good = Some(started.pid);
@@ -406,6 +407,16 @@ impl DynamicSupervisor {
         drop(children);
         if let Some(promise) = waiting {
             promise.answer(Ok((!started.ignored).then_some(started.pid)));
+        }
+        if let Some(mut child) = ignored {
+            // It may have been told to stop just before.
+            if let Some(timer) = child.timer.take() {
+                ctx.cancel_future(timer);
+            }
+            for promise in mem::take(&mut child.terminated) {
+                promise.answer(Ok(()));
+            }
+            self.end_if_empty(ctx);
         }
         self.settle();
     }
@@ -839,8 +850,8 @@ impl Actor for DynamicSupervisor {
 impl Handler<Started> for DynamicSupervisor {
     type Result = ();
 
-    fn handle(&mut self, started: Started, _: &mut Context<Self>) {
-        self.child_started(started);
+    fn handle(&mut self, started: Started, ctx: &mut Context<Self>) {
+        self.child_started(started, ctx);
     }
 }
 

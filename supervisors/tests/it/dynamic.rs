@@ -7,11 +7,12 @@ use std::time::Duration;
 use actix::prelude::*;
 use byron_supervisors::{
     ActorRef, AutoShutdown, ChildError, Context, CountChildren, Down, DynamicFlags,
-    DynamicSupervisor, ExitReason, InvalidSpec, Pid, Restart, SendError, Shutdown, StartChildError,
-    StartDynamicChild, TerminateDynamicChild, WhichChildren, exit, exited, is_alive, kill,
-    register, snapshot, spawn, whereis,
+    DynamicSupervisor, ExitReason, Init, InvalidSpec, Pid, Restart, SendError, Shutdown,
+    StartChildError, StartDynamicChild, TerminateDynamicChild, WhichChildren, current_pid, exit,
+    exited, is_alive, kill, register, snapshot, spawn, whereis,
 };
 use futures_util::FutureExt as _;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::sup_support::{
@@ -551,6 +552,40 @@ fn whoever_waits_for_a_killed_supervisor_hears_of_its_end() {
         let killed = SendError::Exited(ExitReason::Killed);
         assert_eq!(started.now_or_never(), Some(Err(killed.clone())));
         assert_eq!(terminated.now_or_never(), Some(Err(killed)));
+    });
+}
+
+#[test]
+fn a_start_that_is_ignored_while_the_supervisor_ends_does_not_hold_it_up() {
+    paused(async {
+        let sup = dynamic(with(Restart::Temporary, 0)).await;
+        let pid = sup.pid();
+        sup.do_send(StartDynamicChild::with_init(move || async move {
+            exit(pid, ExitReason::SHUTDOWN);
+            Ok(Init::<Worker>::Ignore)
+        }));
+        settle().await;
+        assert_eq!(sup.exit_reason(), Some(ExitReason::SHUTDOWN));
+    });
+}
+
+#[test]
+fn a_start_that_is_ignored_while_it_is_terminated_is_terminated() {
+    paused(async {
+        let sup = dynamic(with(Restart::Temporary, 0)).await;
+        let asked = Arc::new(Mutex::new(None));
+        let (this, request) = (sup.clone(), Arc::clone(&asked));
+        let start = StartDynamicChild::with_init(move || {
+            let (this, request) = (this.clone(), Arc::clone(&request));
+            async move {
+                let own = current_pid().expect("inside a process");
+                *request.lock() = Some(this.send(TerminateDynamicChild(own)));
+                Ok(Init::<Worker>::Ignore)
+            }
+        });
+        assert_eq!(sup.send(start).await, Ok(Ok(None)));
+        let request = asked.lock().take().expect("it was asked");
+        assert_eq!(request.await, Ok(Ok(())));
     });
 }
 
