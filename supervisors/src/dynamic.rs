@@ -2,6 +2,7 @@
 //!
 //! A child is started, restarted and forgotten in constant time, whatever the others do.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -185,7 +186,8 @@ struct Children {
     /// By current pid, or by the last one while there is none: OTP's `{restarting, OldPid}`.
     /// Boxed, for the table has more places than children.
     by_pid: PidMap<Box<Child>>,
-    starting: usize,
+    /// The processes whose starts are under way, oldest first.
+    starting: BTreeSet<Pid>,
 }
 
 /// A table this small is not worth shrinking.
@@ -276,8 +278,8 @@ pub struct DynamicSupervisor {
     starter: Option<Arc<dyn Observer>>,
     ending: Option<Ending>,
     is_over: bool,
-    /// Questions to answer when no start is under way.
-    unsettled: Vec<Unsettled>,
+    /// Questions to answer in turn, each with the last of the starts that were under way when it was asked.
+    unsettled: VecDeque<(Option<Pid>, Unsettled)>,
 }
 
 enum Unsettled {
@@ -317,7 +319,7 @@ impl DynamicSupervisor {
             starter: None,
             ending: None,
             is_over: false,
-            unsettled: Vec::new(),
+            unsettled: VecDeque::new(),
         }
     }
 
@@ -381,7 +383,7 @@ impl DynamicSupervisor {
         };
         child.state = ChildState::Starting(pid);
         let mut children = children.lock();
-        children.starting += 1;
+        children.starting.insert(pid);
         children.by_pid.insert(pid, child);
     }
 
@@ -392,18 +394,15 @@ impl DynamicSupervisor {
             return;
         };
         let waiting = child.waiting.take();
-        let was_starting = matches!(child.state, ChildState::Starting(_));
         let mut ignored = None;
         if started.ignored {
             ignored = children.by_pid.remove(&started.pid);
-        } else if was_starting {
+        } else if matches!(child.state, ChildState::Starting(_)) {
             child.state = ChildState::Running(started.pid);
             child.last_good = Some(started.pid);
             child.started_at = Some(Instant::now());
         }
-        if was_starting {
-            children.starting -= 1;
-        }
+        children.starting.remove(&started.pid);
         drop(children);
         if let Some(promise) = waiting {
             promise.answer(Ok((!started.ignored).then_some(started.pid)));
@@ -432,9 +431,7 @@ impl DynamicSupervisor {
         };
         children.give_room_back();
         let was_starting = matches!(child.state, ChildState::Starting(_));
-        if was_starting {
-            children.starting -= 1;
-        }
+        children.starting.remove(&pid);
         drop(children);
         if let Some(timer) = child.timer.take() {
             ctx.cancel_future(timer);
@@ -712,19 +709,32 @@ impl DynamicSupervisor {
 
     // ---- questions
 
+    /// Answers once the starts that are under way now have ended; at once if there are none.
+    fn ask_settled(&mut self, question: Unsettled) {
+        let last = self.shared().lock().starting.last().copied();
+        self.unsettled.push_back((last, question));
+        self.settle();
+    }
+
+    /// Answers what waits for no start any more, in the order asked.
     fn settle(&mut self) {
         // One that ends answers no more; who waits hears of its end.
-        if self.unsettled.is_empty() || self.ending.is_some() || self.shared().lock().starting > 0 {
+        if self.unsettled.is_empty() || self.ending.is_some() {
             return;
         }
-        for question in mem::take(&mut self.unsettled) {
+        let oldest = self.shared().lock().starting.first().copied();
+        // Pids are in the order of the starts.
+        while let Some((last, _)) = self.unsettled.front()
+            && oldest.is_none_or(|oldest| *last < Some(oldest))
+            && let Some((_, question)) = self.unsettled.pop_front()
+        {
             match question {
                 Unsettled::Which(promise) => promise.answer(self.which()),
                 Unsettled::Count(promise) => promise.answer(self.count()),
                 Unsettled::Terminate(pid, promise) => {
-                    let was_waiting = self.shared().lock().by_pid.remove(&pid).is_some();
+                    let waiting = self.shared().lock().by_pid.remove(&pid);
                     // As OTP: a dead process is terminated, a living stranger is not ours to end.
-                    promise.answer(if was_waiting || !pid::is_alive(pid) {
+                    promise.answer(if waiting.is_some() || !pid::is_alive(pid) {
                         Ok(())
                     } else {
                         Err(ChildError::NotFound)
@@ -816,7 +826,7 @@ impl Actor for DynamicSupervisor {
             intensity: Intensity::new(self.flags.intensity, self.flags.period),
             flags: self.flags.clone(),
             by_pid: PidMap::default(),
-            starting: 0,
+            starting: BTreeSet::new(),
         }));
         ctx.shared
             .core
@@ -944,10 +954,9 @@ impl Handler<TerminateDynamicChild> for DynamicSupervisor {
         let shared = self.shared();
         let mut children = shared.lock();
         let Some(child) = children.by_pid.get_mut(&pid) else {
-            let (promise, answer) = Promise::pair();
-            self.unsettled.push(Unsettled::Terminate(pid, promise));
             drop(children);
-            self.settle();
+            let (promise, answer) = Promise::pair();
+            self.ask_settled(Unsettled::Terminate(pid, promise));
             return answer;
         };
         if child.state.pid().is_none() {
@@ -987,8 +996,7 @@ impl Handler<WhichChildren> for DynamicSupervisor {
             return Promise::ready(self.which());
         }
         let (promise, answer) = Promise::pair();
-        self.unsettled.push(Unsettled::Which(promise));
-        self.settle();
+        self.ask_settled(Unsettled::Which(promise));
         answer
     }
 }
@@ -1001,8 +1009,7 @@ impl Handler<CountChildren> for DynamicSupervisor {
             return Promise::ready(self.count());
         }
         let (promise, answer) = Promise::pair();
-        self.unsettled.push(Unsettled::Count(promise));
-        self.settle();
+        self.ask_settled(Unsettled::Count(promise));
         answer
     }
 }

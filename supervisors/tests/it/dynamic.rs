@@ -590,6 +590,29 @@ fn a_start_that_is_ignored_while_it_is_terminated_is_terminated() {
 }
 
 #[test]
+fn a_settled_question_waits_for_the_starts_before_it_and_not_for_those_after() {
+    paused(async {
+        let sup = dynamic(with(Restart::Temporary, 0)).await;
+        let slow = |seconds| {
+            let child = part("x", &Log::default()).starts([Start::Slow(seconds * SECOND)]);
+            StartDynamicChild::with_init(move || child.clone().init())
+        };
+        let gone = spawn(Idle).pid();
+        kill(gone);
+        sup.do_send(slow(1));
+        let count = sup.send(CountChildren::settled());
+        let terminated = sup.send(TerminateDynamicChild(gone));
+        sup.do_send(slow(9));
+        let last = sup.send(CountChildren::settled());
+        pass(2 * SECOND).await;
+        let counts = count.now_or_never().expect("the start before it is over");
+        assert_eq!(counts.expect("it lives").active, 2);
+        assert_eq!(terminated.now_or_never(), Some(Ok(Ok(()))));
+        assert!(last.now_or_never().is_none());
+    });
+}
+
+#[test]
 fn a_dead_supervisor_holds_no_handle_of_itself() {
     paused(async {
         let held = Arc::new(());
