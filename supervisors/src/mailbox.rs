@@ -245,8 +245,8 @@ pub(crate) struct Kept<A: Actor<Context = Context<A>>> {
 }
 
 impl<A: Actor<Context = Context<A>>> Kept<A> {
-    pub(crate) fn new() -> Arc<Self> {
-        let mut queue = Queue::new();
+    pub(crate) fn boxed() -> Arc<dyn KeptMailbox> {
+        let mut queue = Queue::<A>::new();
         // Until there is a process.
         queue.closed = true;
         Arc::new(Self {
@@ -255,10 +255,15 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
         })
     }
 
+    /// What [`boxed`](Self::boxed) had made.
+    pub(crate) fn of(mailbox: Option<Arc<dyn KeptMailbox>>) -> Option<Arc<Self>> {
+        mailbox?.into_any().downcast().ok()
+    }
+
     /// For the next incarnation; if it was closed, it begins empty.
-    pub(crate) fn open(self: &Arc<Self>) -> QueueOf<A> {
+    pub(crate) fn open(self: Arc<Self>) -> QueueOf<A> {
         self.queue.lock().closed = false;
-        QueueOf::Kept(Arc::clone(self))
+        QueueOf::Kept(self)
     }
 }
 
@@ -266,10 +271,15 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
 pub(crate) trait KeptMailbox: Send + Sync {
     /// There will be no further incarnation: whoever waits for an answer hears of it.
     fn close(self: Arc<Self>);
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 impl<A: Actor<Context = Context<A>>> KeptMailbox for Kept<A> {
     fn close(self: Arc<Self>) {
         QueueOf::Kept(self).throw_away();
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }

@@ -188,7 +188,7 @@ impl Spawn {
     /// As [`start`](Self::start), with a queue that outlives the process.
     pub(crate) fn start_kept<A, F>(
         self,
-        kept: Option<&Arc<Kept<A>>>,
+        kept: Option<Arc<Kept<A>>>,
         make: F,
     ) -> (ActorRef<A>, Option<MonitorRef>)
     where
@@ -225,7 +225,7 @@ impl Spawn {
     /// As [`start_init`](Self::start_init), with a queue that outlives the process.
     pub(crate) fn start_init_kept<A, F, I>(
         self,
-        kept: Option<&Arc<Kept<A>>>,
+        kept: Option<Arc<Kept<A>>>,
         init: F,
     ) -> (ActorRef<A>, Option<MonitorRef>)
     where
@@ -354,7 +354,7 @@ impl<P: Process + 'static> Drop for Launch<P> {
 }
 
 impl<A: Actor<Context = Context<A>>> Launch<Shared<A>> {
-    fn of_actor(spawn: Spawn, kept: Option<&Arc<Kept<A>>>) -> (Self, Option<MonitorRef>) {
+    fn of_actor(spawn: Spawn, kept: Option<Arc<Kept<A>>>) -> (Self, Option<MonitorRef>) {
         let queue = kept.map_or_else(|| QueueOf::Own(Mutex::new(Queue::new())), Kept::open);
         Self::new(spawn, any::type_name::<A>(), |core| Shared { core, queue })
     }

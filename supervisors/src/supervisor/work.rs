@@ -597,7 +597,7 @@ impl Work {
     /// Starts a child and waits for its init. The child's state afterwards is `Running`, or `Stopped` if it was ignored;
     /// if it failed, what it was before.
     async fn start(&self, key: Key, cause: u64) -> StartOutcome {
-        let (start, placement, timeout, on_restart, label) = {
+        let (start, placement, timeout, mailbox, label) = {
             let mut children = self.children.lock();
             let path = children.path.clone();
             let Some(child) = children.get_mut(key) else {
@@ -614,7 +614,7 @@ impl Work {
                 Arc::clone(&child.spec.start),
                 child.spec.placement.clone(),
                 child.spec.start_timeout,
-                child.spec.on_restart,
+                child.mailbox.clone(),
                 label,
             )
         };
@@ -629,7 +629,7 @@ impl Work {
             label,
             cause,
         };
-        let pid = start(placement, supervision, on_restart);
+        let pid = start(placement, supervision, mailbox);
         self.children
             .lock()
             .set_state(key, ChildState::Starting(pid));

@@ -1,13 +1,14 @@
 //! What survives a restart: nothing, or the mailbox with what still waits in it.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use byron_supervisors::{
     ActorRef, ChildSpec, Context, ExitReason, OnRestart, Restart, SendError, Strategy, SupFlags,
-    Supervisor, TerminateChild, shutdown, whereis_actor,
+    Supervisor, TerminateChild, WhichChildren, register, shutdown, whereis_actor,
 };
-use std::time::Duration;
 
-use crate::support::{system, unique};
+use crate::sup_support::{SECOND, paused, system, unique};
 
 /// Counts the lines it has said in this life.
 struct Reciter {
@@ -211,5 +212,31 @@ fn the_end_of_the_supervisor_ends_the_wait() {
             "{outcome:?}"
         );
         assert!(matches!(reciter.send(Say).await, Err(SendError::Exited(_))));
+    });
+}
+
+#[test]
+fn two_supervisors_with_copies_of_a_spec_have_a_mailbox_each() {
+    paused(async {
+        let spec = ChildSpec::new("reciter", |ctx: &mut Context<Reciter>| {
+            register(unique("copy"), ctx.pid()).expect("nobody has it");
+            Reciter { said: 0 }
+        })
+        .on_restart(OnRestart::KeepMailbox);
+        let mut reciters = Vec::new();
+        for _ in 0..2 {
+            let supervisor = Supervisor::start("copies", SupFlags::default(), vec![spec.clone()])
+                .await
+                .expect("it starts");
+            let children = supervisor.send(WhichChildren::now()).await;
+            let pid = children.expect("it lives")[0].state.pid().expect("it runs");
+            reciters.push(ActorRef::<Reciter>::of(pid).expect("it is one"));
+        }
+        for reciter in &reciters {
+            assert_eq!(reciter.send(Say).timeout(SECOND).await, Ok(1));
+        }
+        for reciter in &reciters {
+            assert_eq!(reciter.send(Say).timeout(SECOND).await, Ok(2));
+        }
     });
 }
