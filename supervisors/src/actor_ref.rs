@@ -37,9 +37,12 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
-    /// Whether what is queued waits for the next incarnation. Without a supervisor there is none.
+    /// Whether what is queued waits for the next incarnation. Without a supervisor there is none; one that is about to be
+    /// dead has closed the queue.
     pub(crate) fn keeps_mailbox(&self) -> bool {
-        self.queue.kept().is_some() && self.core.state().parent.is_some_and(pid::is_alive)
+        self.queue.kept().is_some()
+            && self.core.state().parent.is_some_and(pid::is_alive)
+            && !self.queue.lock().closed
     }
 }
 

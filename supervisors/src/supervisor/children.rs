@@ -138,6 +138,17 @@ impl Children {
         orphaned
     }
 
+    /// Empties the table of a dead supervisor: the children, and every mailbox that was kept.
+    pub(crate) fn take_all(&mut self) -> (Vec<Child>, Vec<Arc<dyn KeptMailbox>>) {
+        self.by_id.clear();
+        self.by_pid.clear();
+        let children: Vec<_> = std::mem::take(&mut self.by_key).into_values().collect();
+        let kept = children.iter().filter_map(|child| child.mailbox.clone());
+        let mailboxes = std::mem::take(&mut self.orphaned).into_iter().chain(kept);
+        let mailboxes = mailboxes.collect();
+        (children, mailboxes)
+    }
+
     pub(crate) fn key_of(&self, id: &str) -> Option<Key> {
         self.by_id.get(id).copied()
     }

@@ -20,6 +20,7 @@ use super::{ChildCounts, ChildError, ChildInfo, ChildSpecInfo, StartChildError};
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, check_all};
 use crate::event::{self, Draft, EventKind};
 use crate::exit::{Down, ExitReason};
+use crate::panics::drop_each;
 use crate::path::Label;
 use crate::pid::{self, Pid};
 use crate::process::{Observer, Process, Started};
@@ -63,6 +64,19 @@ pub(crate) struct Work {
     stop: RefCell<Option<ExitReason>>,
     cause: Cell<u64>,
     over: Cell<bool>,
+}
+
+/// However the supervisor ends, killed or with its arbiter: nobody else ends the wait of those whose messages are kept
+/// for a child that has no process now. Whoever holds a handle of the dead supervisor holds the table too; what the
+/// specs have captured goes now.
+impl Drop for Work {
+    fn drop(&mut self) {
+        let (children, mailboxes) = self.children.lock().take_all();
+        for mailbox in mailboxes {
+            mailbox.close();
+        }
+        drop_each(children);
+    }
 }
 
 impl Work {

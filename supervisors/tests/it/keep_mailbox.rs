@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use byron_supervisors::{
-    ActorRef, ChildSpec, Context, ExitReason, OnRestart, Restart, SendError, Strategy, SupFlags,
-    Supervisor, TerminateChild, WhichChildren, register, shutdown, whereis_actor,
+    ActorRef, Backoff, ChildSpec, Context, ExitReason, OnRestart, Restart, SendError, Strategy,
+    SupFlags, Supervisor, TerminateChild, WhichChildren, kill, register, shutdown, whereis_actor,
 };
+use futures_util::FutureExt as _;
 
-use crate::sup_support::{SECOND, paused, system, unique};
+use crate::sup_support::{SECOND, paused, settle, system, unique};
 
 /// Counts the lines it has said in this life.
 struct Reciter {
@@ -212,6 +213,25 @@ fn the_end_of_the_supervisor_ends_the_wait() {
             "{outcome:?}"
         );
         assert!(matches!(reciter.send(Say).await, Err(SendError::Exited(_))));
+    });
+}
+
+#[test]
+fn a_killed_supervisor_ends_the_wait_for_a_child_that_waits_for_its_backoff() {
+    paused(async {
+        let name = unique("backoff");
+        let spec =
+            reciter(&name, OnRestart::KeepMailbox).backoff(Backoff::new(60 * SECOND, 60 * SECOND));
+        let (supervisor, reciter) = start(&name, vec![spec], Strategy::OneForOne).await;
+        let (crash, behind) = (reciter.send(Forget), reciter.send(Say));
+        assert!(is_forgotten(&crash.await));
+        settle().await;
+        kill(supervisor.pid());
+        settle().await;
+        let behind = behind.now_or_never().expect("nobody will answer");
+        assert!(is_forgotten(&behind), "{behind:?}");
+        let later = reciter.send(Say).now_or_never().expect("nobody is there");
+        assert!(is_forgotten(&later), "{later:?}");
     });
 }
 

@@ -1,12 +1,13 @@
 //! How children are stopped, and what becomes of those whose supervisor does not get to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use byron_supervisors::{
     ActorRef, ChildSpec, Context, DeleteChild, Exit, ExitReason, Placement, Restart,
-    SHUTDOWN_TIMEOUT, SendError, Shutdown, StartChild, Supervisor, TerminateChild, exit, exited,
-    is_alive, kill, shutdown, whereis,
+    SHUTDOWN_TIMEOUT, SendError, Shutdown, StartChild, SupFlags, Supervisor, TerminateChild, exit,
+    exited, is_alive, kill, shutdown, whereis,
 };
 use tokio::time::Instant;
 
@@ -471,6 +472,39 @@ fn a_supervisor_is_gone_when_its_arbiter_is() {
         let begin = Instant::now();
         while !sup.children().await.is_empty() {
             assert!(begin.elapsed() < LIMIT);
+        }
+    });
+}
+
+#[test]
+fn a_dead_supervisor_holds_no_handle_of_itself() {
+    struct Idle;
+
+    impl Actor for Idle {
+        type Context = Context<Self>;
+    }
+
+    paused(async {
+        for is_killed in [false, true] {
+            let held = Arc::new(());
+            let token = Arc::clone(&held);
+            let sup = Supervisor::start_with("itself", move |ctx| {
+                let this = ctx.this();
+                let child = ChildSpec::new("child", move |_: &mut Context<Idle>| {
+                    let _ = (&this, &token);
+                    Idle
+                });
+                Supervisor::new(SupFlags::default(), vec![child])
+            });
+            let sup = sup.await.expect("it starts");
+            if is_killed {
+                kill(sup.pid());
+            } else {
+                exit(sup.pid(), ExitReason::SHUTDOWN);
+            }
+            drop(sup);
+            settle().await;
+            assert_eq!(Arc::strong_count(&held), 1);
         }
     });
 }
