@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -167,7 +168,7 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
     pub(crate) fn take_bridge(&mut self) -> Option<(AddressReceiver<A>, VecDeque<Envelope<A>>)> {
         let bridge = self.bridge.as_mut()?;
         let receiver = bridge.receiver.take()?;
-        Some((receiver, std::mem::take(&mut bridge.left)))
+        Some((receiver, mem::take(&mut bridge.left)))
     }
 
     /// Gives back what a dying incarnation had taken and not handled, for the next one.
@@ -194,7 +195,7 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
     pub(crate) fn close(&mut self) -> Leavings<A> {
         self.closed = true;
         self.waker = None;
-        (std::mem::take(&mut self.mail), self.take_bridge())
+        (mem::take(&mut self.mail), self.take_bridge())
     }
 }
 
@@ -262,7 +263,12 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
 
     /// For the next incarnation; if it was closed, it begins empty.
     pub(crate) fn open(self: Arc<Self>) -> QueueOf<A> {
-        self.queue.lock().closed = false;
+        let mut queue = self.queue.lock();
+        if mem::take(&mut queue.closed) {
+            // Its addresses were closed, for good.
+            queue.bridge = None;
+        }
+        drop(queue);
         QueueOf::Kept(self)
     }
 }

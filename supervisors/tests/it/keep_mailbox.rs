@@ -1,11 +1,13 @@
 //! What survives a restart: nothing, or the mailbox with what still waits in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use byron_supervisors::{
-    ActorRef, Backoff, ChildSpec, Context, ExitReason, OnRestart, Restart, SendError, Strategy,
-    SupFlags, Supervisor, TerminateChild, WhichChildren, kill, register, shutdown, whereis_actor,
+    ActorRef, Backoff, ChildId, ChildSpec, Context, ExitReason, OnRestart, Restart, RestartChild,
+    SendError, Strategy, SupFlags, Supervisor, TerminateChild, WhichChildren, kill, register,
+    shutdown, whereis_actor,
 };
 use futures_util::FutureExt as _;
 
@@ -258,5 +260,22 @@ fn two_supervisors_with_copies_of_a_spec_have_a_mailbox_each() {
         for reciter in &reciters {
             assert_eq!(reciter.send(Say).timeout(SECOND).await, Ok(2));
         }
+    });
+}
+
+#[test]
+fn a_child_that_is_started_by_hand_has_an_address_again() {
+    paused(async {
+        let name = unique("by-hand");
+        let spec = reciter(&name, OnRestart::KeepMailbox);
+        let (supervisor, reciter) = start(&name, vec![spec], Strategy::OneForOne).await;
+        assert_eq!(reciter.addr().send(Say).await, Ok(1));
+        let id: ChildId = name.as_str().into();
+        let stopped = supervisor.send(TerminateChild(Arc::clone(&id))).await;
+        assert_eq!(stopped, Ok(Ok(())));
+        let started = supervisor.send(RestartChild(id)).await;
+        assert!(matches!(started, Ok(Ok(Some(_)))), "{started:?}");
+        let next: ActorRef<Reciter> = whereis_actor(&name).expect("it is registered again");
+        assert_eq!(next.addr().send(Say).await, Ok(1));
     });
 }
