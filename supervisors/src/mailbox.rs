@@ -15,8 +15,10 @@ use actix::{Actor, Addr, Handler, Message};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::context::Context;
-use crate::exit::{Down, ExitReason, MonitorRef};
+use crate::exit::{Down, Exit, ExitReason, MonitorRef};
 use crate::panics::{drop_contained, drop_each};
+use crate::pg::GroupEvent;
+use crate::process::Started;
 
 /// A message on its way, its type erased.
 pub(crate) trait Mail<A: Actor<Context = Context<A>>>: Send {
@@ -24,6 +26,8 @@ pub(crate) trait Mail<A: Actor<Context = Context<A>>>: Send {
     fn open(&mut self, actor: &mut A, ctx: &mut Context<A>);
     /// The monitor this is a `Down` of, if it is one.
     fn monitor(&self) -> Option<MonitorRef>;
+    /// Whether one incarnation had asked to hear it, by a monitor, a link or a start. No other is to.
+    fn is_personal(&self) -> bool;
 }
 
 pub(crate) struct Letter<M: Message> {
@@ -66,6 +70,16 @@ where
     fn monitor(&self) -> Option<MonitorRef> {
         let message: &dyn Any = self.message.as_ref()?;
         message.downcast_ref::<Down>().map(|down| down.monitor)
+    }
+
+    fn is_personal(&self) -> bool {
+        let message = self.message.as_ref().map(|message| message as &dyn Any);
+        message.is_some_and(|message| {
+            message.is::<Down>()
+                || message.is::<Exit>()
+                || message.is::<Started>()
+                || message.is::<GroupEvent>()
+        })
     }
 }
 
@@ -174,10 +188,18 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
     /// Gives back what a dying incarnation had taken and not handled, for the next one.
     pub(crate) fn give_back(&mut self, mut inbox: VecDeque<BoxedMail<A>>) {
         inbox.append(&mut self.mail);
-        // Its monitors were its own.
-        inbox.retain(|letter| letter.monitor().is_none());
         self.mail = inbox;
+    }
+
+    /// A dying incarnation takes with it what is for nobody else; to be thrown away outside the lock.
+    #[must_use]
+    pub(crate) fn take_personal(&mut self) -> VecDeque<BoxedMail<A>> {
         self.waker = None;
+        let (personal, others) = mem::take(&mut self.mail)
+            .into_iter()
+            .partition(|letter| letter.is_personal());
+        self.mail = others;
+        personal
     }
 
     /// As [`give_back`](Self::give_back), for what came through addresses.

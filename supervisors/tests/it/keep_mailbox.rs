@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use byron_supervisors::{
-    ActorRef, Backoff, ChildId, ChildSpec, Context, ExitReason, OnRestart, Restart, RestartChild,
-    SendError, Strategy, SupFlags, Supervisor, TerminateChild, WhichChildren, kill, register,
-    shutdown, whereis_actor,
+    ActorRef, Backoff, ChildId, ChildSpec, Context, Down, Exit, ExitReason, GroupEvent, OnRestart,
+    Pid, Restart, RestartChild, Scope, SendError, Strategy, SupFlags, Supervisor, TerminateChild,
+    WhichChildren, exited, kill, register, shutdown, spawn, whereis_actor,
 };
 use futures_util::FutureExt as _;
 
-use crate::sup_support::{SECOND, paused, settle, system, unique};
+use crate::sup_support::{Log, SECOND, paused, settle, system, unique};
 
 /// Counts the lines it has said in this life.
 struct Reciter {
@@ -278,4 +278,99 @@ fn a_child_that_is_started_by_hand_has_an_address_again() {
         let next: ActorRef<Reciter> = whereis_actor(&name).expect("it is registered again");
         assert_eq!(next.addr().send(Say).await, Ok(1));
     });
+}
+
+/// Notes what it hears of others.
+struct Watchman {
+    log: Log,
+}
+
+impl Actor for Watchman {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.trap_exit(true);
+    }
+}
+
+impl Handler<Down> for Watchman {
+    type Result = ();
+
+    fn handle(&mut self, _: Down, _: &mut Context<Self>) {
+        self.log.note("down");
+    }
+}
+
+impl Handler<Exit> for Watchman {
+    type Result = ();
+
+    fn handle(&mut self, _: Exit, _: &mut Context<Self>) {
+        self.log.note("exit");
+    }
+}
+
+impl Handler<GroupEvent> for Watchman {
+    type Result = ();
+
+    fn handle(&mut self, _: GroupEvent, _: &mut Context<Self>) {
+        self.log.note("group");
+    }
+}
+
+/// Watches this process in every way, and crashes; what it had asked for is on its way by then, or later.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct WatchAndCrash {
+    whom: Pid,
+    is_gone: bool,
+}
+
+impl Handler<WatchAndCrash> for Watchman {
+    type Result = ();
+
+    fn handle(&mut self, watch: WatchAndCrash, ctx: &mut Context<Self>) {
+        let scope = Scope::named(unique("watched"));
+        let _ = scope.monitor("watched", ctx);
+        scope.join("watched", watch.whom).expect("it lives");
+        if watch.is_gone {
+            kill(watch.whom);
+            ctx.wait(
+                tokio::time::sleep(SECOND)
+                    .into_actor(self)
+                    .map(|_, _, _| panic!("saw it")),
+            );
+        }
+        ctx.monitor(watch.whom);
+        ctx.link(watch.whom);
+        assert!(watch.is_gone, "saw nothing");
+    }
+}
+
+#[test]
+fn what_one_incarnation_asked_to_hear_the_next_does_not() {
+    for is_gone in [true, false] {
+        paused(async {
+            let (name, log) = (unique("watchman"), Log::default());
+            let theirs = log.clone();
+            let spec = ChildSpec::new("watchman", move |_: &mut Context<Watchman>| {
+                let log = theirs.clone();
+                log.note("made");
+                Watchman { log }
+            })
+            .registered(name.as_str())
+            .on_restart(OnRestart::KeepMailbox);
+            let _supervisor = Supervisor::start("night", SupFlags::default(), vec![spec])
+                .await
+                .expect("it starts");
+            let watchman = whereis_actor::<Watchman>(&name).expect("it is registered");
+            let whom = spawn(Reciter { said: 0 }).pid();
+            let end = exited(watchman.pid());
+            watchman.do_send(WatchAndCrash { whom, is_gone });
+            end.await;
+            settle().await;
+            kill(whom);
+            settle().await;
+            assert_eq!(log.take(), ["made", "made"]);
+        });
+    }
 }
