@@ -611,7 +611,7 @@ impl Work {
     /// Starts a child and waits for its init. The child's state afterwards is `Running`, or `Stopped` if it was ignored;
     /// if it failed, what it was before.
     async fn start(&self, key: Key, cause: u64) -> StartOutcome {
-        let (start, placement, timeout, mailbox, label) = {
+        let (start, placement, timeout, how, mailbox, label) = {
             let mut children = self.children.lock();
             let path = children.path.clone();
             let Some(child) = children.get_mut(key) else {
@@ -628,6 +628,11 @@ impl Work {
                 Arc::clone(&child.spec.start),
                 child.spec.placement.clone(),
                 child.spec.start_timeout,
+                // A worker that starts has nothing to lose; a supervisor has children to stop.
+                match child.spec.child_type {
+                    ChildType::Worker => Shutdown::BrutalKill,
+                    ChildType::Supervisor => child.spec.shutdown,
+                },
                 child.mailbox.clone(),
                 label,
             )
@@ -647,7 +652,7 @@ impl Work {
         self.children
             .lock()
             .set_state(key, ChildState::Starting(pid));
-        let outcome = self.started_or_down(pid, timeout).await;
+        let outcome = self.started_or_down(pid, timeout, how).await;
         let mut children = self.children.lock();
         match &outcome {
             Ok(Some(_)) => {
@@ -668,6 +673,7 @@ impl Work {
         &self,
         pid: Pid,
         timeout: Option<std::time::Duration>,
+        how: Shutdown,
     ) -> StartOutcome {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let outcome = self
@@ -690,15 +696,10 @@ impl Work {
                 timeout.unwrap_or_default()
             )),
         };
-        if let Some(process) = pid::lookup(pid) {
-            process.core().kill(0);
+        // Else its end is what was just taken, or is on its way, and no child's.
+        if pid::is_alive(pid) {
+            self.ask_to_end(pid, how, 0).await;
         }
-        self.wait_until(None, || {
-            self.take_down(pid)
-                .map(drop)
-                .or_else(|| (!pid::is_alive(pid)).then_some(()))
-        })
-        .await;
         // It may have come to the end of its init just before.
         self.take_started(pid);
         Err(failure)
