@@ -13,9 +13,8 @@ use crate::dynamic::{DynamicFlags, DynamicSupervisor};
 use crate::exit::ExitReason;
 use crate::mailbox::{Kept, KeptMailbox};
 use crate::pid::Pid;
-use crate::registry::{Name, RegisterError, register};
+use crate::registry::Name;
 use crate::run::Init;
-use crate::signal::exit;
 use crate::spawn::{Placement, Spawn, Supervision};
 use crate::strategy::Strategy;
 use crate::supervisor::Supervisor;
@@ -352,12 +351,9 @@ impl ChildSpec {
     /// others find it after a restart. If another process has the name, the start fails.
     pub fn registered(mut self, name: impl Into<Name>) -> Self {
         let (start, name) = (self.start, name.into());
-        self.start = Arc::new(move |placement, supervision, mailbox| {
-            let pid = start(placement, supervision, mailbox);
-            if let Err(error @ RegisterError::Taken(_)) = register(name.clone(), pid) {
-                exit(pid, ExitReason::error(error));
-            }
-            pid
+        self.start = Arc::new(move |placement, mut supervision, mailbox| {
+            supervision.names.push(Arc::clone(&name));
+            start(placement, supervision, mailbox)
         });
         self
     }

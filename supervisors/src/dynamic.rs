@@ -372,6 +372,7 @@ impl DynamicSupervisor {
                     .expect("a started supervisor can start"),
             ),
             label,
+            names: Vec::new(),
             cause,
         };
         let pid = match &mut child.start {

@@ -646,6 +646,7 @@ impl Work {
             parent: Some(Arc::clone(&self.process)),
             starter: Arc::clone(&self.starter),
             label,
+            names: Vec::new(),
             cause,
         };
         let pid = start(placement, supervision, mailbox);

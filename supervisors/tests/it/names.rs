@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use byron_supervisors::{
-    ActorRef, Context, ExitReason, Pid, Placement, RegisterError, Spawn, exit, exited, is_alive,
-    kill, register, registered, spawn, unregister, whereis, whereis_actor,
+    ActorRef, ChildSpec, Context, ExitReason, Pid, Placement, RegisterError, Spawn, SupFlags,
+    Supervisor, exit, exited, is_alive, kill, register, registered, spawn, unregister, whereis,
+    whereis_actor,
 };
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
@@ -115,6 +116,23 @@ fn a_name_that_changes_hands_while_it_is_registered_again_is_freed_at_death() {
             eventually("the name is free", || whereis(&name).is_none()).await;
         }
         arbiter.stop();
+    });
+}
+
+#[test]
+fn a_registered_child_has_its_name_from_its_first_instant() {
+    system(async {
+        let (name, seen) = (unique("first"), Arc::new(Mutex::new(Vec::new())));
+        let (theirs, saw) = (name.clone(), Arc::clone(&seen));
+        let spec = ChildSpec::new("named", move |ctx: &mut Context<Other>| {
+            saw.lock().push(whereis(&theirs) == Some(ctx.pid()));
+            Other
+        })
+        .registered(name.as_str());
+        let _sup = Supervisor::start("names", SupFlags::default(), vec![spec])
+            .await
+            .expect("it starts");
+        assert_eq!(*seen.lock(), [true]);
     });
 }
 
