@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::exit::{Down, Exit, ExitReason};
 use crate::mailbox::{Letter, QueueOf};
 use crate::monitor::{self, Exited};
+use crate::panics::drop_each;
 use crate::pid::{self, Pid};
 use crate::process::{Core, Observer, Process, Started, TrapExit};
 
@@ -34,12 +35,31 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     {
         self.queue.lock().push(letter)
     }
+
+    /// For what this process has asked to hear: once it gives its mailbox to the next incarnation, it is told no more.
+    pub(crate) fn tell<M>(&self, message: M)
+    where
+        A: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        let letter = Letter::new(message, None);
+        let mut queue = self.queue.lock();
+        if !self.core.is_exiting() {
+            let refused = queue.push(letter);
+            drop(queue);
+            drop(refused);
+        }
+    }
 }
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
-    /// Whether what is queued waits for the next incarnation. Without a supervisor there is none.
+    /// Whether what is queued waits for the next incarnation. Without a supervisor there is none; one that is about to be
+    /// dead has closed the queue.
     pub(crate) fn keeps_mailbox(&self) -> bool {
-        self.queue.kept().is_some() && self.core.state().parent.is_some_and(pid::is_alive)
+        self.queue.kept().is_some()
+            && self.core.state().parent.is_some_and(pid::is_alive)
+            && !self.queue.lock().closed
     }
 }
 
@@ -54,7 +74,12 @@ impl<A: Actor<Context = Context<A>>> Process for Shared<A> {
 
     fn close(&self) -> usize {
         if self.keeps_mailbox() {
-            return self.queue.lock().mail.len();
+            let mut queue = self.queue.lock();
+            let personal = queue.take_personal();
+            let len = queue.mail.len();
+            drop(queue);
+            drop_each(personal);
+            return len;
         }
         self.queue.throw_away()
     }
@@ -70,7 +95,7 @@ impl<A: Actor<Context = Context<A>>> Process for Shared<A> {
 
 impl<A: Actor<Context = Context<A>> + Handler<Exit>> TrapExit for Shared<A> {
     fn exit(&self, exit: Exit) {
-        let _ = self.push(Letter::new(exit, None));
+        self.tell(exit);
     }
 }
 
@@ -79,7 +104,7 @@ pub(crate) struct ByLetter<A: Actor<Context = Context<A>>>(pub(crate) Arc<Shared
 
 impl<A: Actor<Context = Context<A>> + Handler<Down>> Observer for ByLetter<A> {
     fn down(&self, down: Down) {
-        let _ = self.0.push(Letter::new(down, None));
+        self.0.tell(down);
     }
 
     fn is_gone(&self) -> bool {
@@ -92,11 +117,11 @@ pub(crate) struct AsStarter<A: Actor<Context = Context<A>>>(pub(crate) Arc<Share
 
 impl<A: Actor<Context = Context<A>> + Handler<Down> + Handler<Started>> Observer for AsStarter<A> {
     fn down(&self, down: Down) {
-        let _ = self.0.push(Letter::new(down, None));
+        self.0.tell(down);
     }
 
     fn started(&self, started: Started) {
-        let _ = self.0.push(Letter::new(started, None));
+        self.0.tell(started);
     }
 
     fn is_gone(&self) -> bool {

@@ -13,9 +13,8 @@ use crate::dynamic::{DynamicFlags, DynamicSupervisor};
 use crate::exit::ExitReason;
 use crate::mailbox::{Kept, KeptMailbox};
 use crate::pid::Pid;
-use crate::registry::{Name, RegisterError, register};
+use crate::registry::Name;
 use crate::run::Init;
-use crate::signal::exit;
 use crate::spawn::{Placement, Spawn, Supervision};
 use crate::strategy::Strategy;
 use crate::supervisor::Supervisor;
@@ -164,7 +163,12 @@ pub enum OnRestart {
     KeepMailbox,
 }
 
-pub(crate) type StartFn = dyn Fn(Placement, Supervision, OnRestart) -> Pid + Send + Sync;
+/// Starts an incarnation, with the mailbox that its supervisor keeps for it, if it does.
+pub(crate) type StartFn =
+    dyn Fn(Placement, Supervision, Option<Arc<dyn KeptMailbox>>) -> Pid + Send + Sync;
+
+/// Makes the mailbox that a supervisor keeps for one child: the copies of a spec have each their own.
+type MailboxFn = fn() -> Arc<dyn KeptMailbox>;
 
 /// The specification of one child.
 ///
@@ -194,8 +198,8 @@ pub struct ChildSpec {
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) on_restart: OnRestart,
-    /// The mailbox that is kept, if it is.
-    pub(crate) mailbox: Option<Arc<dyn KeptMailbox>>,
+    /// `None` for actors whose mailbox cannot be kept.
+    mailbox: Option<MailboxFn>,
 }
 
 impl fmt::Debug for ChildSpec {
@@ -234,23 +238,21 @@ impl ChildSpec {
         A: Actor<Context = Context<A>>,
         F: Fn(&mut Context<A>) -> A + Send + Sync + 'static,
     {
-        let (make, kept) = (Arc::new(make), Kept::<A>::new());
-        let mailbox = Arc::clone(&kept);
+        let make = Arc::new(make);
         let spec = Self::with_start(
             id,
-            Arc::new(move |placement, supervision, on_restart| {
+            Arc::new(move |placement, supervision, mailbox| {
                 let make = Arc::clone(&make);
-                let kept = (on_restart == OnRestart::KeepMailbox).then_some(&kept);
                 Spawn::new()
                     .at(placement)
                     .supervised(supervision)
-                    .start_kept(kept, move |ctx| make(ctx))
+                    .start_kept(Kept::of(mailbox), move |ctx| make(ctx))
                     .0
                     .pid()
             }),
         );
         Self {
-            mailbox: Some(mailbox),
+            mailbox: Some(Kept::<A>::boxed),
             ..spec
         }
     }
@@ -263,23 +265,21 @@ impl ChildSpec {
         F: Fn() -> I + Send + Sync + 'static,
         I: Future<Output = Result<Init<A>, ExitReason>> + 'static,
     {
-        let (init, kept) = (Arc::new(init), Kept::<A>::new());
-        let mailbox = Arc::clone(&kept);
+        let init = Arc::new(init);
         let spec = Self::with_start(
             id,
-            Arc::new(move |placement, supervision, on_restart| {
+            Arc::new(move |placement, supervision, mailbox| {
                 let init = Arc::clone(&init);
-                let kept = (on_restart == OnRestart::KeepMailbox).then_some(&kept);
                 Spawn::new()
                     .at(placement)
                     .supervised(supervision)
-                    .start_init_kept(kept, move || init())
+                    .start_init_kept(Kept::of(mailbox), move || init())
                     .0
                     .pid()
             }),
         );
         Self {
-            mailbox: Some(mailbox),
+            mailbox: Some(Kept::<A>::boxed),
             ..spec
         }
     }
@@ -351,12 +351,9 @@ impl ChildSpec {
     /// others find it after a restart. If another process has the name, the start fails.
     pub fn registered(mut self, name: impl Into<Name>) -> Self {
         let (start, name) = (self.start, name.into());
-        self.start = Arc::new(move |placement, supervision, on_restart| {
-            let pid = start(placement, supervision, on_restart);
-            if let Err(error @ RegisterError::Taken(_)) = register(name.clone(), pid) {
-                exit(pid, ExitReason::error(error));
-            }
-            pid
+        self.start = Arc::new(move |placement, mut supervision, mailbox| {
+            supervision.names.push(Arc::clone(&name));
+            start(placement, supervision, mailbox)
         });
         self
     }
@@ -389,6 +386,14 @@ impl ChildSpec {
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = Some(backoff);
         self
+    }
+
+    /// A mailbox to keep for a child of this spec, if it is to have one.
+    pub(crate) fn mailbox_to_keep(&self) -> Option<Arc<dyn KeptMailbox>> {
+        match self.on_restart {
+            OnRestart::FreshAddress => None,
+            OnRestart::KeepMailbox => self.mailbox.map(|mailbox| mailbox()),
+        }
     }
 
     /// Checks a spec against its supervisor's flags (OTP's `do_check_childspec`).

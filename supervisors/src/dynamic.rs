@@ -2,6 +2,7 @@
 //!
 //! A child is started, restarted and forgotten in constant time, whatever the others do.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -20,6 +21,7 @@ use crate::context::Context;
 use crate::event::{self, Draft, EventKind};
 use crate::exit::{Down, ExitReason};
 use crate::intensity::Intensity;
+use crate::panics::drop_each;
 use crate::path::{Label, Path};
 use crate::pid::{self, Pid, PidMap};
 use crate::process::{Observer, Process, Started};
@@ -184,7 +186,8 @@ struct Children {
     /// By current pid, or by the last one while there is none: OTP's `{restarting, OldPid}`.
     /// Boxed, for the table has more places than children.
     by_pid: PidMap<Box<Child>>,
-    starting: usize,
+    /// The processes whose starts are under way, oldest first.
+    starting: BTreeSet<Pid>,
 }
 
 /// A table this small is not worth shrinking.
@@ -275,8 +278,8 @@ pub struct DynamicSupervisor {
     starter: Option<Arc<dyn Observer>>,
     ending: Option<Ending>,
     is_over: bool,
-    /// Questions to answer when no start is under way.
-    unsettled: Vec<Unsettled>,
+    /// Questions to answer in turn, each with the last of the starts that were under way when it was asked.
+    unsettled: VecDeque<(Option<Pid>, Unsettled)>,
 }
 
 enum Unsettled {
@@ -294,6 +297,17 @@ impl fmt::Debug for DynamicSupervisor {
     }
 }
 
+/// However it ends, killed or with its arbiter: whoever holds a handle of the dead supervisor holds this table too, and
+/// must not keep the promises in it from being broken, nor what the children's starts have captured.
+impl Drop for DynamicSupervisor {
+    fn drop(&mut self) {
+        if let Some(children) = &self.children {
+            let left = mem::take(&mut children.lock().by_pid);
+            drop_each(left);
+        }
+    }
+}
+
 impl DynamicSupervisor {
     /// The actor, for a [`ChildSpec`](crate::ChildSpec) of one's own; [`start`](Self::start) and
     /// [`ChildSpec::dynamic_supervisor`](crate::ChildSpec::dynamic_supervisor) are the usual ways.
@@ -305,7 +319,7 @@ impl DynamicSupervisor {
             starter: None,
             ending: None,
             is_over: false,
-            unsettled: Vec::new(),
+            unsettled: VecDeque::new(),
         }
     }
 
@@ -358,6 +372,7 @@ impl DynamicSupervisor {
                     .expect("a started supervisor can start"),
             ),
             label,
+            names: Vec::new(),
             cause,
         };
         let pid = match &mut child.start {
@@ -369,31 +384,39 @@ impl DynamicSupervisor {
         };
         child.state = ChildState::Starting(pid);
         let mut children = children.lock();
-        children.starting += 1;
+        children.starting.insert(pid);
         children.by_pid.insert(pid, child);
     }
 
-    fn child_started(&mut self, started: Started) {
+    fn child_started(&mut self, started: Started, ctx: &mut Context<Self>) {
         let children = self.shared();
         let mut children = children.lock();
         let Some(child) = children.by_pid.get_mut(&started.pid) else {
             return;
         };
         let waiting = child.waiting.take();
-        let was_starting = matches!(child.state, ChildState::Starting(_));
+        let mut ignored = None;
         if started.ignored {
-            children.by_pid.remove(&started.pid);
-        } else if was_starting {
+            ignored = children.by_pid.remove(&started.pid);
+        } else if matches!(child.state, ChildState::Starting(_)) {
             child.state = ChildState::Running(started.pid);
             child.last_good = Some(started.pid);
             child.started_at = Some(Instant::now());
         }
-        if was_starting {
-            children.starting -= 1;
-        }
+        children.starting.remove(&started.pid);
         drop(children);
         if let Some(promise) = waiting {
             promise.answer(Ok((!started.ignored).then_some(started.pid)));
+        }
+        if let Some(mut child) = ignored {
+            // It may have been told to stop just before.
+            if let Some(timer) = child.timer.take() {
+                ctx.cancel_future(timer);
+            }
+            for promise in mem::take(&mut child.terminated) {
+                promise.answer(Ok(()));
+            }
+            self.end_if_empty(ctx);
         }
         self.settle();
     }
@@ -409,9 +432,7 @@ impl DynamicSupervisor {
         };
         children.give_room_back();
         let was_starting = matches!(child.state, ChildState::Starting(_));
-        if was_starting {
-            children.starting -= 1;
-        }
+        children.starting.remove(&pid);
         drop(children);
         if let Some(timer) = child.timer.take() {
             ctx.cancel_future(timer);
@@ -689,19 +710,32 @@ impl DynamicSupervisor {
 
     // ---- questions
 
+    /// Answers once the starts that are under way now have ended; at once if there are none.
+    fn ask_settled(&mut self, question: Unsettled) {
+        let last = self.shared().lock().starting.last().copied();
+        self.unsettled.push_back((last, question));
+        self.settle();
+    }
+
+    /// Answers what waits for no start any more, in the order asked.
     fn settle(&mut self) {
         // One that ends answers no more; who waits hears of its end.
-        if self.unsettled.is_empty() || self.ending.is_some() || self.shared().lock().starting > 0 {
+        if self.unsettled.is_empty() || self.ending.is_some() {
             return;
         }
-        for question in mem::take(&mut self.unsettled) {
+        let oldest = self.shared().lock().starting.first().copied();
+        // Pids are in the order of the starts.
+        while let Some((last, _)) = self.unsettled.front()
+            && oldest.is_none_or(|oldest| *last < Some(oldest))
+            && let Some((_, question)) = self.unsettled.pop_front()
+        {
             match question {
                 Unsettled::Which(promise) => promise.answer(self.which()),
                 Unsettled::Count(promise) => promise.answer(self.count()),
                 Unsettled::Terminate(pid, promise) => {
-                    let was_waiting = self.shared().lock().by_pid.remove(&pid).is_some();
+                    let waiting = self.shared().lock().by_pid.remove(&pid);
                     // As OTP: a dead process is terminated, a living stranger is not ours to end.
-                    promise.answer(if was_waiting || !pid::is_alive(pid) {
+                    promise.answer(if waiting.is_some() || !pid::is_alive(pid) {
                         Ok(())
                     } else {
                         Err(ChildError::NotFound)
@@ -793,7 +827,7 @@ impl Actor for DynamicSupervisor {
             intensity: Intensity::new(self.flags.intensity, self.flags.period),
             flags: self.flags.clone(),
             by_pid: PidMap::default(),
-            starting: 0,
+            starting: BTreeSet::new(),
         }));
         ctx.shared
             .core
@@ -827,8 +861,8 @@ impl Actor for DynamicSupervisor {
 impl Handler<Started> for DynamicSupervisor {
     type Result = ();
 
-    fn handle(&mut self, started: Started, _: &mut Context<Self>) {
-        self.child_started(started);
+    fn handle(&mut self, started: Started, ctx: &mut Context<Self>) {
+        self.child_started(started, ctx);
     }
 }
 
@@ -921,10 +955,9 @@ impl Handler<TerminateDynamicChild> for DynamicSupervisor {
         let shared = self.shared();
         let mut children = shared.lock();
         let Some(child) = children.by_pid.get_mut(&pid) else {
-            let (promise, answer) = Promise::pair();
-            self.unsettled.push(Unsettled::Terminate(pid, promise));
             drop(children);
-            self.settle();
+            let (promise, answer) = Promise::pair();
+            self.ask_settled(Unsettled::Terminate(pid, promise));
             return answer;
         };
         if child.state.pid().is_none() {
@@ -964,8 +997,7 @@ impl Handler<WhichChildren> for DynamicSupervisor {
             return Promise::ready(self.which());
         }
         let (promise, answer) = Promise::pair();
-        self.unsettled.push(Unsettled::Which(promise));
-        self.settle();
+        self.ask_settled(Unsettled::Which(promise));
         answer
     }
 }
@@ -978,8 +1010,7 @@ impl Handler<CountChildren> for DynamicSupervisor {
             return Promise::ready(self.count());
         }
         let (promise, answer) = Promise::pair();
-        self.unsettled.push(Unsettled::Count(promise));
-        self.settle();
+        self.ask_settled(Unsettled::Count(promise));
         answer
     }
 }

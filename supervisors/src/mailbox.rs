@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -14,8 +15,10 @@ use actix::{Actor, Addr, Handler, Message};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::context::Context;
-use crate::exit::{Down, ExitReason, MonitorRef};
+use crate::exit::{Down, Exit, ExitReason, MonitorRef};
 use crate::panics::{drop_contained, drop_each};
+use crate::pg::GroupEvent;
+use crate::process::Started;
 
 /// A message on its way, its type erased.
 pub(crate) trait Mail<A: Actor<Context = Context<A>>>: Send {
@@ -23,6 +26,8 @@ pub(crate) trait Mail<A: Actor<Context = Context<A>>>: Send {
     fn open(&mut self, actor: &mut A, ctx: &mut Context<A>);
     /// The monitor this is a `Down` of, if it is one.
     fn monitor(&self) -> Option<MonitorRef>;
+    /// Whether one incarnation had asked to hear it, by a monitor, a link or a start. No other is to.
+    fn is_personal(&self) -> bool;
 }
 
 pub(crate) struct Letter<M: Message> {
@@ -65,6 +70,16 @@ where
     fn monitor(&self) -> Option<MonitorRef> {
         let message: &dyn Any = self.message.as_ref()?;
         message.downcast_ref::<Down>().map(|down| down.monitor)
+    }
+
+    fn is_personal(&self) -> bool {
+        let message = self.message.as_ref().map(|message| message as &dyn Any);
+        message.is_some_and(|message| {
+            message.is::<Down>()
+                || message.is::<Exit>()
+                || message.is::<Started>()
+                || message.is::<GroupEvent>()
+        })
     }
 }
 
@@ -167,16 +182,24 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
     pub(crate) fn take_bridge(&mut self) -> Option<(AddressReceiver<A>, VecDeque<Envelope<A>>)> {
         let bridge = self.bridge.as_mut()?;
         let receiver = bridge.receiver.take()?;
-        Some((receiver, std::mem::take(&mut bridge.left)))
+        Some((receiver, mem::take(&mut bridge.left)))
     }
 
     /// Gives back what a dying incarnation had taken and not handled, for the next one.
     pub(crate) fn give_back(&mut self, mut inbox: VecDeque<BoxedMail<A>>) {
         inbox.append(&mut self.mail);
-        // Its monitors were its own.
-        inbox.retain(|letter| letter.monitor().is_none());
         self.mail = inbox;
+    }
+
+    /// A dying incarnation takes with it what is for nobody else; to be thrown away outside the lock.
+    #[must_use]
+    pub(crate) fn take_personal(&mut self) -> VecDeque<BoxedMail<A>> {
         self.waker = None;
+        let (personal, others) = mem::take(&mut self.mail)
+            .into_iter()
+            .partition(|letter| letter.is_personal());
+        self.mail = others;
+        personal
     }
 
     /// As [`give_back`](Self::give_back), for what came through addresses.
@@ -194,7 +217,7 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
     pub(crate) fn close(&mut self) -> Leavings<A> {
         self.closed = true;
         self.waker = None;
-        (std::mem::take(&mut self.mail), self.take_bridge())
+        (mem::take(&mut self.mail), self.take_bridge())
     }
 }
 
@@ -245,8 +268,8 @@ pub(crate) struct Kept<A: Actor<Context = Context<A>>> {
 }
 
 impl<A: Actor<Context = Context<A>>> Kept<A> {
-    pub(crate) fn new() -> Arc<Self> {
-        let mut queue = Queue::new();
+    pub(crate) fn boxed() -> Arc<dyn KeptMailbox> {
+        let mut queue = Queue::<A>::new();
         // Until there is a process.
         queue.closed = true;
         Arc::new(Self {
@@ -255,10 +278,20 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
         })
     }
 
+    /// What [`boxed`](Self::boxed) had made.
+    pub(crate) fn of(mailbox: Option<Arc<dyn KeptMailbox>>) -> Option<Arc<Self>> {
+        mailbox?.into_any().downcast().ok()
+    }
+
     /// For the next incarnation; if it was closed, it begins empty.
-    pub(crate) fn open(self: &Arc<Self>) -> QueueOf<A> {
-        self.queue.lock().closed = false;
-        QueueOf::Kept(Arc::clone(self))
+    pub(crate) fn open(self: Arc<Self>) -> QueueOf<A> {
+        let mut queue = self.queue.lock();
+        if mem::take(&mut queue.closed) {
+            // Its addresses were closed, for good.
+            queue.bridge = None;
+        }
+        drop(queue);
+        QueueOf::Kept(self)
     }
 }
 
@@ -266,10 +299,15 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
 pub(crate) trait KeptMailbox: Send + Sync {
     /// There will be no further incarnation: whoever waits for an answer hears of it.
     fn close(self: Arc<Self>);
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 impl<A: Actor<Context = Context<A>>> KeptMailbox for Kept<A> {
     fn close(self: Arc<Self>) {
         QueueOf::Kept(self).throw_away();
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }

@@ -17,7 +17,6 @@ use parking_lot::Mutex;
 use crate::actor_ref::Shared;
 use crate::context::Context;
 use crate::exit::{Down, MonitorRef};
-use crate::mailbox::Letter;
 use crate::monitor::{demonitor, monitor_pid};
 use crate::pid::{self, Pid, PidMap};
 use crate::process::Observer;
@@ -85,7 +84,7 @@ trait Listener: Send + Sync {
 
 impl<A: Actor<Context = Context<A>> + Handler<GroupEvent>> Listener for Shared<A> {
     fn changed(&self, event: GroupEvent) {
-        let _ = self.push(Letter::new(event, None));
+        self.tell(event);
     }
 }
 

@@ -274,11 +274,12 @@ impl Core {
         self.control.load(Ordering::Relaxed) & SIGNALLED != 0
     }
 
-    /// Adds a monitor, unless the process is dead.
+    /// Adds a monitor, unless the process is dead: one that has ended and whose names are not free yet tells it with the
+    /// others.
     pub(crate) fn add_monitor(&self, monitor: Monitor) -> Result<(), Monitor> {
         let mut swept = SmallVec::<[Monitor; 1]>::new();
         let mut state = self.state();
-        if state.dead.is_some() {
+        if self.is_dead() {
             return Err(monitor);
         }
         // Amortised: a dead observer's monitors go before the list grows.

@@ -20,6 +20,7 @@ use crate::panics::{self, catch, drop_contained, drop_each};
 use crate::path::{Label, Path};
 use crate::pid;
 use crate::process::{Core, End, Monitor, Observer, Process, State};
+use crate::registry::{Name, register};
 use crate::run::{Init, InitFuture, Run};
 use crate::signal;
 
@@ -126,6 +127,8 @@ pub(crate) struct Supervision {
     pub(crate) parent: Option<Arc<dyn Process>>,
     pub(crate) starter: Arc<dyn Observer>,
     pub(crate) label: Label,
+    /// Registered before anything of the process runs; where one is taken, the start fails.
+    pub(crate) names: Vec<Name>,
     pub(crate) cause: u64,
 }
 
@@ -188,7 +191,7 @@ impl Spawn {
     /// As [`start`](Self::start), with a queue that outlives the process.
     pub(crate) fn start_kept<A, F>(
         self,
-        kept: Option<&Arc<Kept<A>>>,
+        kept: Option<Arc<Kept<A>>>,
         make: F,
     ) -> (ActorRef<A>, Option<MonitorRef>)
     where
@@ -225,7 +228,7 @@ impl Spawn {
     /// As [`start_init`](Self::start_init), with a queue that outlives the process.
     pub(crate) fn start_init_kept<A, F, I>(
         self,
-        kept: Option<&Arc<Kept<A>>>,
+        kept: Option<Arc<Kept<A>>>,
         init: F,
     ) -> (ActorRef<A>, Option<MonitorRef>)
     where
@@ -290,12 +293,14 @@ impl<P: Process + 'static> Launch<P> {
             number
         });
         let (mut label, mut starter, mut cause, mut parent) = (None, None, 0, None);
+        let mut names = Vec::new();
         if let Some(supervision) = supervision {
-            (label, starter, cause, parent) = (
+            (label, starter, cause, parent, names) = (
                 Some(supervision.label),
                 Some(supervision.starter),
                 supervision.cause,
                 supervision.parent,
+                supervision.names,
             );
             state.parent = parent.as_ref().map(|parent| parent.core().pid());
         }
@@ -311,6 +316,11 @@ impl<P: Process + 'static> Launch<P> {
         {
             // The process that links is dying right now: so does what it started.
             core.signal(Some(link.core().pid()), ExitReason::NoProc, 0);
+        }
+        for name in names {
+            if let Err(error) = register(name, pid) {
+                core.signal(None, ExitReason::error(error), cause);
+            }
         }
         core.tell_life(EventKind::Started, cause);
         let monitor = number.map(|number| MonitorRef {
@@ -354,7 +364,7 @@ impl<P: Process + 'static> Drop for Launch<P> {
 }
 
 impl<A: Actor<Context = Context<A>>> Launch<Shared<A>> {
-    fn of_actor(spawn: Spawn, kept: Option<&Arc<Kept<A>>>) -> (Self, Option<MonitorRef>) {
+    fn of_actor(spawn: Spawn, kept: Option<Arc<Kept<A>>>) -> (Self, Option<MonitorRef>) {
         let queue = kept.map_or_else(|| QueueOf::Own(Mutex::new(Queue::new())), Kept::open);
         Self::new(spawn, any::type_name::<A>(), |core| Shared { core, queue })
     }

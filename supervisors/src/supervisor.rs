@@ -127,6 +127,7 @@ where
         parent: None,
         starter,
         label: root_label(name),
+        names: Vec::new(),
         cause: 0,
     };
     let (actor, _) = Spawn::new().supervised(supervision).start_here(make);

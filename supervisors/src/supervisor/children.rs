@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::child_spec::{AutoShutdown, ChildId, ChildSpec, ChildType, OnRestart, SupFlags};
+use crate::child_spec::{AutoShutdown, ChildId, ChildSpec, ChildType, SupFlags};
 use crate::exit::ExitReason;
 use crate::intensity::Intensity;
 use crate::mailbox::KeptMailbox;
@@ -28,6 +28,8 @@ pub(crate) struct Child {
     pub(crate) failures: u32,
     pub(crate) started_at: Option<Instant>,
     pub(crate) last_exit: Option<LastExit>,
+    /// What waits for it from one incarnation to the next, if that is kept.
+    pub(crate) mailbox: Option<Arc<dyn KeptMailbox>>,
     /// The failed sibling that it was stopped with, and whose backoff it waits for.
     pub(crate) waits_for: Option<Key>,
 }
@@ -35,6 +37,7 @@ pub(crate) struct Child {
 impl Child {
     fn new(spec: ChildSpec) -> Self {
         Self {
+            mailbox: spec.mailbox_to_keep(),
             spec,
             state: ChildState::Stopped,
             incarnation: 0,
@@ -96,11 +99,12 @@ impl Children {
 
     /// Adds a child at the end of the start order.
     pub(crate) fn push(&mut self, spec: ChildSpec) -> Key {
-        self.keeps_mailboxes |= spec.on_restart == OnRestart::KeepMailbox;
         let key = self.next_key;
         self.next_key += 1;
         self.by_id.insert(Arc::clone(&spec.id), key);
-        self.by_key.insert(key, Child::new(spec));
+        let child = Child::new(spec);
+        self.keeps_mailboxes |= child.mailbox.is_some();
+        self.by_key.insert(key, child);
         key
     }
 
@@ -110,9 +114,7 @@ impl Children {
         if let Some(pid) = child.state.pid() {
             self.by_pid.remove(&pid);
         }
-        if child.spec.on_restart == OnRestart::KeepMailbox {
-            self.orphaned.extend(child.spec.mailbox.clone());
-        }
+        self.orphaned.extend(child.mailbox.clone());
         Some(child)
     }
 
@@ -127,14 +129,24 @@ impl Children {
                     .by_key
                     .values()
                     .any(|child| matches!(child.state, ChildState::Restarting { .. }));
-            let stopped = self.by_key.values().filter(|child| {
-                child.spec.on_restart == OnRestart::KeepMailbox
-                    && child.state == ChildState::Stopped
-                    && (is_over || !is_group_due)
-            });
-            orphaned.extend(stopped.filter_map(|child| child.spec.mailbox.clone()));
+            let stopped = self
+                .by_key
+                .values()
+                .filter(|child| child.state == ChildState::Stopped && (is_over || !is_group_due));
+            orphaned.extend(stopped.filter_map(|child| child.mailbox.clone()));
         }
         orphaned
+    }
+
+    /// Empties the table of a dead supervisor: the children, and every mailbox that was kept.
+    pub(crate) fn take_all(&mut self) -> (Vec<Child>, Vec<Arc<dyn KeptMailbox>>) {
+        self.by_id.clear();
+        self.by_pid.clear();
+        let children: Vec<_> = std::mem::take(&mut self.by_key).into_values().collect();
+        let kept = children.iter().filter_map(|child| child.mailbox.clone());
+        let mailboxes = std::mem::take(&mut self.orphaned).into_iter().chain(kept);
+        let mailboxes = mailboxes.collect();
+        (children, mailboxes)
     }
 
     pub(crate) fn key_of(&self, id: &str) -> Option<Key> {

@@ -20,6 +20,7 @@ use super::{ChildCounts, ChildError, ChildInfo, ChildSpecInfo, StartChildError};
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, check_all};
 use crate::event::{self, Draft, EventKind};
 use crate::exit::{Down, ExitReason};
+use crate::panics::drop_each;
 use crate::path::Label;
 use crate::pid::{self, Pid};
 use crate::process::{Observer, Process, Started};
@@ -63,6 +64,19 @@ pub(crate) struct Work {
     stop: RefCell<Option<ExitReason>>,
     cause: Cell<u64>,
     over: Cell<bool>,
+}
+
+/// However the supervisor ends, killed or with its arbiter: nobody else ends the wait of those whose messages are kept
+/// for a child that has no process now. Whoever holds a handle of the dead supervisor holds the table too; what the
+/// specs have captured goes now.
+impl Drop for Work {
+    fn drop(&mut self) {
+        let (children, mailboxes) = self.children.lock().take_all();
+        for mailbox in mailboxes {
+            mailbox.close();
+        }
+        drop_each(children);
+    }
 }
 
 impl Work {
@@ -597,7 +611,7 @@ impl Work {
     /// Starts a child and waits for its init. The child's state afterwards is `Running`, or `Stopped` if it was ignored;
     /// if it failed, what it was before.
     async fn start(&self, key: Key, cause: u64) -> StartOutcome {
-        let (start, placement, timeout, on_restart, label) = {
+        let (start, placement, timeout, how, mailbox, label) = {
             let mut children = self.children.lock();
             let path = children.path.clone();
             let Some(child) = children.get_mut(key) else {
@@ -614,7 +628,12 @@ impl Work {
                 Arc::clone(&child.spec.start),
                 child.spec.placement.clone(),
                 child.spec.start_timeout,
-                child.spec.on_restart,
+                // A worker that starts has nothing to lose; a supervisor has children to stop.
+                match child.spec.child_type {
+                    ChildType::Worker => Shutdown::BrutalKill,
+                    ChildType::Supervisor => child.spec.shutdown,
+                },
+                child.mailbox.clone(),
                 label,
             )
         };
@@ -627,13 +646,14 @@ impl Work {
             parent: Some(Arc::clone(&self.process)),
             starter: Arc::clone(&self.starter),
             label,
+            names: Vec::new(),
             cause,
         };
-        let pid = start(placement, supervision, on_restart);
+        let pid = start(placement, supervision, mailbox);
         self.children
             .lock()
             .set_state(key, ChildState::Starting(pid));
-        let outcome = self.started_or_down(pid, timeout).await;
+        let outcome = self.started_or_down(pid, timeout, how).await;
         let mut children = self.children.lock();
         match &outcome {
             Ok(Some(_)) => {
@@ -654,6 +674,7 @@ impl Work {
         &self,
         pid: Pid,
         timeout: Option<std::time::Duration>,
+        how: Shutdown,
     ) -> StartOutcome {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let outcome = self
@@ -676,15 +697,10 @@ impl Work {
                 timeout.unwrap_or_default()
             )),
         };
-        if let Some(process) = pid::lookup(pid) {
-            process.core().kill(0);
+        // Else its end is what was just taken, or is on its way, and no child's.
+        if pid::is_alive(pid) {
+            self.ask_to_end(pid, how, 0).await;
         }
-        self.wait_until(None, || {
-            self.take_down(pid)
-                .map(drop)
-                .or_else(|| (!pid::is_alive(pid)).then_some(()))
-        })
-        .await;
         // It may have come to the end of its init just before.
         self.take_started(pid);
         Err(failure)

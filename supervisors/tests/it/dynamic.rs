@@ -7,16 +7,24 @@ use std::time::Duration;
 use actix::prelude::*;
 use byron_supervisors::{
     ActorRef, AutoShutdown, ChildError, Context, CountChildren, Down, DynamicFlags,
-    DynamicSupervisor, ExitReason, InvalidSpec, Pid, Restart, Shutdown, StartChildError,
-    StartDynamicChild, TerminateDynamicChild, WhichChildren, exit, exited, is_alive, kill,
-    register, snapshot, spawn, whereis,
+    DynamicSupervisor, ExitReason, Init, InvalidSpec, Pid, Restart, SendError, Shutdown,
+    StartChildError, StartDynamicChild, TerminateDynamicChild, WhichChildren, current_pid, exit,
+    exited, is_alive, kill, register, snapshot, spawn, whereis,
 };
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::sup_support::{
     Deed, Log, Part, SECOND, Start, Stop, Worker, eventually, part, pass, paused, settle, system,
     unique,
 };
+
+struct Idle;
+
+impl Actor for Idle {
+    type Context = Context<Self>;
+}
 
 async fn dynamic(flags: DynamicFlags) -> ActorRef<DynamicSupervisor> {
     DynamicSupervisor::start(&unique("dynamic"), flags)
@@ -525,5 +533,99 @@ fn a_crash_while_others_wait_for_their_start_is_not_lost() {
         pass(SECOND).await;
         assert!(matches!(waiting.await, Ok(Ok(Some(_)))));
         assert_eq!(active(&sup).await, 2);
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_killed_supervisor_hears_of_its_end() {
+    paused(async {
+        let sup = dynamic(with(Restart::Temporary, 0)).await;
+        let child = part("x", &Log::default()).starts([Start::Slow(SECOND)]);
+        let start = StartDynamicChild::with_init(move || child.clone().init());
+        let started = sup.send(start);
+        let stubborn = part("y", &Log::default()).stops(Stop::Stubborn);
+        let pid = add_running(&sup, &stubborn).await;
+        let terminated = sup.send(TerminateDynamicChild(pid));
+        settle().await;
+        kill(sup.pid());
+        settle().await;
+        let killed = SendError::Exited(ExitReason::Killed);
+        assert_eq!(started.now_or_never(), Some(Err(killed.clone())));
+        assert_eq!(terminated.now_or_never(), Some(Err(killed)));
+    });
+}
+
+#[test]
+fn a_start_that_is_ignored_while_the_supervisor_ends_does_not_hold_it_up() {
+    paused(async {
+        let sup = dynamic(with(Restart::Temporary, 0)).await;
+        let pid = sup.pid();
+        sup.do_send(StartDynamicChild::with_init(move || async move {
+            exit(pid, ExitReason::SHUTDOWN);
+            Ok(Init::<Worker>::Ignore)
+        }));
+        settle().await;
+        assert_eq!(sup.exit_reason(), Some(ExitReason::SHUTDOWN));
+    });
+}
+
+#[test]
+fn a_start_that_is_ignored_while_it_is_terminated_is_terminated() {
+    paused(async {
+        let sup = dynamic(with(Restart::Temporary, 0)).await;
+        let asked = Arc::new(Mutex::new(None));
+        let (this, request) = (sup.clone(), Arc::clone(&asked));
+        let start = StartDynamicChild::with_init(move || {
+            let (this, request) = (this.clone(), Arc::clone(&request));
+            async move {
+                let own = current_pid().expect("inside a process");
+                *request.lock() = Some(this.send(TerminateDynamicChild(own)));
+                Ok(Init::<Worker>::Ignore)
+            }
+        });
+        assert_eq!(sup.send(start).await, Ok(Ok(None)));
+        let request = asked.lock().take().expect("it was asked");
+        assert_eq!(request.await, Ok(Ok(())));
+    });
+}
+
+#[test]
+fn a_settled_question_waits_for_the_starts_before_it_and_not_for_those_after() {
+    paused(async {
+        let sup = dynamic(with(Restart::Temporary, 0)).await;
+        let slow = |seconds| {
+            let child = part("x", &Log::default()).starts([Start::Slow(seconds * SECOND)]);
+            StartDynamicChild::with_init(move || child.clone().init())
+        };
+        let gone = spawn(Idle).pid();
+        kill(gone);
+        sup.do_send(slow(1));
+        let count = sup.send(CountChildren::settled());
+        let terminated = sup.send(TerminateDynamicChild(gone));
+        sup.do_send(slow(9));
+        let last = sup.send(CountChildren::settled());
+        pass(2 * SECOND).await;
+        let counts = count.now_or_never().expect("the start before it is over");
+        assert_eq!(counts.expect("it lives").active, 2);
+        assert_eq!(terminated.now_or_never(), Some(Ok(Ok(()))));
+        assert!(last.now_or_never().is_none());
+    });
+}
+
+#[test]
+fn a_dead_supervisor_holds_no_handle_of_itself() {
+    paused(async {
+        let held = Arc::new(());
+        let sup = dynamic(with(Restart::Permanent, 1)).await;
+        let (this, token) = (sup.clone(), Arc::clone(&held));
+        let start = StartDynamicChild::new(move |_: &mut Context<Idle>| {
+            let _ = (&this, &token);
+            Idle
+        });
+        sup.send(start).await.expect("it lives").expect("it starts");
+        kill(sup.pid());
+        drop(sup);
+        settle().await;
+        assert_eq!(Arc::strong_count(&held), 1);
     });
 }

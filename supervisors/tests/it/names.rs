@@ -1,12 +1,19 @@
 //! Names: unique, typed at the edge, freed at death.
 
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
 use actix::prelude::*;
 use byron_supervisors::{
-    ActorRef, Context, Placement, RegisterError, Spawn, is_alive, kill, register, registered,
-    spawn, unregister, whereis, whereis_actor,
+    ActorRef, ChildSpec, Context, ExitReason, Pid, Placement, RegisterError, Spawn, SupFlags,
+    Supervisor, exit, exited, is_alive, kill, register, registered, spawn, unregister, whereis,
+    whereis_actor,
 };
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
 
-use crate::support::{Puppet, Strings, eventually, puppet, system, unique};
+use crate::support::{Puppet, Strings, eventually, puppet, settle, system, unique};
 
 struct Other;
 
@@ -109,5 +116,71 @@ fn a_name_that_changes_hands_while_it_is_registered_again_is_freed_at_death() {
             eventually("the name is free", || whereis(&name).is_none()).await;
         }
         arbiter.stop();
+    });
+}
+
+#[test]
+fn a_registered_child_has_its_name_from_its_first_instant() {
+    system(async {
+        let (name, seen) = (unique("first"), Arc::new(Mutex::new(Vec::new())));
+        let (theirs, saw) = (name.clone(), Arc::clone(&seen));
+        let spec = ChildSpec::new("named", move |ctx: &mut Context<Other>| {
+            saw.lock().push(whereis(&theirs) == Some(ctx.pid()));
+            Other
+        })
+        .registered(name.as_str());
+        let _sup = Supervisor::start("names", SupFlags::default(), vec![spec])
+            .await
+            .expect("it starts");
+        assert_eq!(*seen.lock(), [true]);
+    });
+}
+
+/// Says whether its process still had its name when it was seen to be over.
+struct Witness {
+    name: String,
+    pid: Pid,
+    saw: Arc<Mutex<Vec<bool>>>,
+}
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Witness")
+    }
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a witness")
+    }
+}
+
+impl Error for Witness {}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        let is_over = exited(self.pid).now_or_never().is_some();
+        let is_free = whereis(&self.name) != Some(self.pid);
+        self.saw.lock().push(!is_over || is_free);
+    }
+}
+
+#[test]
+fn a_monitor_made_while_a_process_ends_fires_when_its_names_are_free() {
+    system(async {
+        let (puppet, _) = puppet();
+        let (pid, name, saw) = (puppet.pid(), unique("ending"), Arc::default());
+        register(name.as_str(), pid).expect("nobody has it");
+        settle().await;
+        // A signal that is not looked at, because of the kill, is dropped while the process ends.
+        let witness = Witness {
+            name,
+            pid,
+            saw: Arc::clone(&saw),
+        };
+        exit(pid, ExitReason::error(witness));
+        kill(pid);
+        exited(pid).await;
+        assert_eq!(*saw.lock(), [true]);
     });
 }

@@ -1,12 +1,13 @@
 //! How children are stopped, and what becomes of those whose supervisor does not get to it.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::prelude::*;
 use byron_supervisors::{
     ActorRef, ChildSpec, Context, DeleteChild, Exit, ExitReason, Placement, Restart,
-    SHUTDOWN_TIMEOUT, SendError, Shutdown, StartChild, Supervisor, TerminateChild, exit, exited,
-    is_alive, kill, shutdown, whereis,
+    SHUTDOWN_TIMEOUT, SendError, Shutdown, StartChild, SupFlags, Supervisor, TerminateChild, exit,
+    exited, is_alive, kill, shutdown, whereis,
 };
 use tokio::time::Instant;
 
@@ -472,5 +473,68 @@ fn a_supervisor_is_gone_when_its_arbiter_is() {
         while !sup.children().await.is_empty() {
             assert!(begin.elapsed() < LIMIT);
         }
+    });
+}
+
+#[test]
+fn a_dead_supervisor_holds_no_handle_of_itself() {
+    struct Idle;
+
+    impl Actor for Idle {
+        type Context = Context<Self>;
+    }
+
+    paused(async {
+        for is_killed in [false, true] {
+            let held = Arc::new(());
+            let token = Arc::clone(&held);
+            let sup = Supervisor::start_with("itself", move |ctx| {
+                let this = ctx.this();
+                let child = ChildSpec::new("child", move |_: &mut Context<Idle>| {
+                    let _ = (&this, &token);
+                    Idle
+                });
+                Supervisor::new(SupFlags::default(), vec![child])
+            });
+            let sup = sup.await.expect("it starts");
+            if is_killed {
+                kill(sup.pid());
+            } else {
+                exit(sup.pid(), ExitReason::SHUTDOWN);
+            }
+            drop(sup);
+            settle().await;
+            assert_eq!(Arc::strong_count(&held), 1);
+        }
+    });
+}
+
+#[test]
+fn a_supervisor_that_is_stopped_while_it_starts_stops_what_it_has_started() {
+    paused(async {
+        let log = Log::default();
+        let first = part("first", &log).stops(Stop::Slow(SECOND, ExitReason::SHUTDOWN));
+        let second = part("second", &log).starts([Start::Slow(60 * SECOND)]);
+        let below =
+            ChildSpec::supervisor("below", flags(0), move || vec![first.spec(), second.spec()]);
+        let name = unique("above");
+        let (theirs, above) = (name.clone(), Arc::new(OnceLock::new()));
+        let this = Arc::clone(&above);
+        let start = Supervisor::start_with(&theirs, move |ctx| {
+            let _ = this.set(ctx.pid());
+            Supervisor::new(flags(0), vec![below])
+        });
+        let start = tokio::time::timeout(10 * SECOND, start);
+        assert!(start.await.is_err(), "it takes a minute");
+        assert_eq!(log.take(), ["start first", "slow second"]);
+        let above = *above.get().expect("it was made");
+        let end = exited(above);
+        exit(above, ExitReason::SHUTDOWN);
+        end.await;
+        assert_eq!(
+            log.take(),
+            ["slow stop first", "stop first: shutdown"],
+            "before its supervisor's supervisor"
+        );
     });
 }
