@@ -195,7 +195,7 @@ fn what_an_operator_did_is_the_cause_of_what_follows() {
         assert_eq!(
             told[4..7],
             [
-                format!("root/a#1 operator byron kills {pid}"),
+                "root/a#1 operator byron kills root/a".to_owned(),
                 "root/a#1 exit: killed <- 4".to_owned(),
                 "root/a#1 restart <- 5".to_owned(),
             ]
