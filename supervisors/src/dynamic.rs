@@ -181,7 +181,6 @@ struct Child {
 /// What the observer sees; changed by the supervisor only.
 struct Children {
     path: Path,
-    flags: DynamicFlags,
     intensity: Intensity,
     /// By current pid, or by the last one while there is none: OTP's `{restarting, OldPid}`.
     /// Boxed, for the table has more places than children.
@@ -198,18 +197,6 @@ impl Children {
     fn give_room_back(&mut self) {
         if self.by_pid.capacity() > PLACES_MIN && self.by_pid.len() < self.by_pid.capacity() / 8 {
             self.by_pid.shrink_to(self.by_pid.len() * 2);
-        }
-    }
-
-    fn offender<'a>(&'a self, pid: Option<Pid>, children: Option<usize>) -> Offender<'a> {
-        Offender {
-            id: &self.flags.id,
-            pid,
-            children,
-            restart: self.flags.restart.name(),
-            significant: self.flags.significant,
-            shutdown: &self.flags.shutdown,
-            child_type: self.flags.child_type.name(),
         }
     }
 }
@@ -672,9 +659,17 @@ impl DynamicSupervisor {
         pid: Option<Pid>,
         children: Option<usize>,
     ) {
-        let shared = self.shared();
-        let known = shared.lock();
-        report::supervisor(&known.path, context, reason, &known.offender(pid, children));
+        let path = self.shared().lock().path.clone();
+        let offender = Offender {
+            id: Arc::clone(&self.flags.id),
+            pid,
+            children,
+            restart: self.flags.restart.name(),
+            significant: self.flags.significant,
+            shutdown: self.flags.shutdown,
+            child_type: self.flags.child_type.name(),
+        };
+        report::supervisor(&path, context, reason, &offender);
     }
 
     fn tell(
@@ -825,7 +820,6 @@ impl Actor for DynamicSupervisor {
         let children = Arc::new(Mutex::new(Children {
             path,
             intensity: Intensity::new(self.flags.intensity, self.flags.period),
-            flags: self.flags.clone(),
             by_pid: PidMap::default(),
             starting: BTreeSet::new(),
         }));
@@ -962,8 +956,9 @@ impl Handler<TerminateDynamicChild> for DynamicSupervisor {
         };
         if child.state.pid().is_none() {
             let timer = child.timer.take();
-            children.by_pid.remove(&pid);
+            let forgotten = children.by_pid.remove(&pid);
             drop(children);
+            drop(forgotten);
             if let Some(timer) = timer {
                 ctx.cancel_future(timer);
             }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::child_spec::{ChildId, Shutdown};
 use crate::exit::ExitReason;
 use crate::path::Path;
 use crate::pid::Pid;
@@ -60,15 +61,16 @@ impl ReportContext {
     }
 }
 
-/// The child a report is about (OTP's `offender`).
-pub(crate) struct Offender<'a> {
-    pub(crate) id: &'a dyn fmt::Display,
+/// The child a report is about (OTP's `offender`). It borrows nothing: a subscriber is not called under a supervisor's
+/// lock, for it may take a snapshot.
+pub(crate) struct Offender {
+    pub(crate) id: ChildId,
     pub(crate) pid: Option<Pid>,
     /// How many children, where a report is about several.
     pub(crate) children: Option<usize>,
     pub(crate) restart: &'static str,
     pub(crate) significant: bool,
-    pub(crate) shutdown: &'a dyn fmt::Display,
+    pub(crate) shutdown: Shutdown,
     pub(crate) child_type: &'static str,
 }
 
@@ -77,7 +79,7 @@ pub(crate) fn supervisor(
     supervisor: &Path,
     context: ReportContext,
     reason: &dyn fmt::Display,
-    offender: &Offender<'_>,
+    offender: &Offender,
 ) {
     tracing::error!(
         target: "byron_supervisors::supervisor",
@@ -97,7 +99,7 @@ pub(crate) fn supervisor(
 }
 
 /// PROGRESS REPORT: a static child was started.
-pub(crate) fn progress(supervisor: &Path, offender: &Offender<'_>) {
+pub(crate) fn progress(supervisor: &Path, offender: &Offender) {
     tracing::info!(
         target: "byron_supervisors::progress",
         %supervisor,

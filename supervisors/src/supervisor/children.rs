@@ -54,14 +54,14 @@ impl Child {
         self.last_exit.as_ref().map_or(0, |exit| exit.event)
     }
 
-    pub(crate) fn offender(&self) -> Offender<'_> {
+    pub(crate) fn offender(&self) -> Offender {
         Offender {
-            id: &self.spec.id,
+            id: Arc::clone(&self.spec.id),
             pid: self.state.pid(),
             children: None,
             restart: self.spec.restart.name(),
             significant: self.spec.significant,
-            shutdown: &self.spec.shutdown,
+            shutdown: self.spec.shutdown,
             child_type: self.spec.child_type.name(),
         }
     }
@@ -108,6 +108,8 @@ impl Children {
         key
     }
 
+    /// Forgets a child. What its spec has captured is the user's, and is to be dropped outside the lock.
+    #[must_use]
     pub(crate) fn remove(&mut self, key: Key) -> Option<Child> {
         let child = self.by_key.remove(&key)?;
         self.by_id.remove(&child.spec.id);
@@ -310,7 +312,7 @@ mod tests {
                     let id = number.to_string();
                     let key = children.push(ChildSpec::supervisor(id, flags, Vec::new));
                     if !is_kept {
-                        children.remove(key);
+                        drop(children.remove(key));
                     }
                 }
                 let keys = children.keys();

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
-use super::children::{Children, FailedToStartChild, Key};
+use super::children::{Child, Children, FailedToStartChild, Key};
 use super::{ChildCounts, ChildError, ChildInfo, ChildSpecInfo, StartChildError};
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, check_all};
 use crate::event::{self, Draft, EventKind};
@@ -183,7 +183,7 @@ impl Work {
             let key = self.children.lock().push(spec);
             match self.start(key, 0).await {
                 Ok(None) if is_temporary => {
-                    self.children.lock().remove(key);
+                    self.forget(key);
                 }
                 Ok(_) => {}
                 Err(reason) => {
@@ -191,7 +191,8 @@ impl Work {
                     if stop.is_none() {
                         self.report(ReportContext::StartError, key, &reason);
                     }
-                    let id = self.children.lock().remove(key).map(|child| child.spec.id);
+                    let child = self.children.lock().remove(key);
+                    let id = child.map(|child| child.spec.id);
                     self.terminate_all(self.cause.get()).await;
                     return Err(match (stop, id) {
                         (Some(stop), _) => stop,
@@ -295,14 +296,15 @@ impl Work {
             .and_then(|pid| self.children.lock().key_of_pid(pid));
         // A process that is no child of ours, or no longer.
         let Some(key) = key else { return Flow::GoOn };
-        let (restart, significant) = {
+        let (restart, significant, before) = {
             let mut children = self.children.lock();
             let Some(child) = children.get_mut(key) else {
                 return Flow::GoOn;
             };
-            note_exit(child, &down);
-            (child.spec.restart, child.spec.significant)
+            let before = note_exit(child, &down);
+            (child.spec.restart, child.spec.significant, before)
         };
+        drop(before);
         if !down.reason.is_normal() || restart == Restart::Permanent {
             self.report(ReportContext::ChildTerminated, key, &down.reason);
         }
@@ -314,13 +316,12 @@ impl Work {
             self.children.lock().set_state(key, state);
             return self.restart(key).await;
         }
-        let mut children = self.children.lock();
         if restart == Restart::Temporary {
-            children.remove(key);
+            self.forget(key);
         } else {
-            children.set_state(key, ChildState::Stopped);
+            self.children.lock().set_state(key, ChildState::Stopped);
         }
-        if children.ends_with(significant) {
+        if self.children.lock().ends_with(significant) {
             self.cause.set(down.event);
             return Flow::End(ExitReason::SHUTDOWN);
         }
@@ -536,7 +537,7 @@ impl Work {
             )
         };
         let event = self.tell(EventKind::GaveUp, None, Some(&reason), cause, Some(note));
-        self.children.lock().remove(key);
+        self.forget(key);
         self.cause.set(event);
         Flow::End(ExitReason::SHUTDOWN)
     }
@@ -559,7 +560,7 @@ impl Work {
         };
         let outcome = self.start(key, 0).await;
         if outcome.is_err() || (is_temporary && outcome == Ok(None)) {
-            self.children.lock().remove(key);
+            self.forget(key);
         }
         outcome.map_err(StartChildError::Failed)
     }
@@ -602,8 +603,14 @@ impl Work {
 
     fn delete_child(&self, id: &str) -> Result<(), ChildError> {
         let key = self.stopped_child(id)?;
-        self.children.lock().remove(key);
+        self.forget(key);
         Ok(())
+    }
+
+    fn forget(&self, key: Key) {
+        // In two steps: the lock is held to the end of a statement.
+        let child = self.children.lock().remove(key);
+        drop(child);
     }
 
     // ---- starting and stopping one child
@@ -659,9 +666,13 @@ impl Work {
             Ok(Some(_)) => {
                 children.set_state(key, ChildState::Running(pid));
                 let path = children.path.clone();
-                if let Some(child) = children.get_mut(key) {
+                let offender = children.get_mut(key).map(|child| {
                     child.started_at = Some(Instant::now());
-                    report::progress(&path, &child.offender());
+                    child.offender()
+                });
+                drop(children);
+                if let Some(offender) = offender {
+                    report::progress(&path, &offender);
                 }
             }
             Ok(None) => children.set_state(key, ChildState::Stopped),
@@ -749,11 +760,10 @@ impl Work {
                 let down = self.end_of(key, pid, how, cause).await;
                 self.note_stop(key, &down, how, restart);
             }
-            let mut children = self.children.lock();
             if restart == Restart::Temporary {
-                children.remove(key);
+                self.forget(key);
             } else {
-                children.set_state(key, ChildState::Stopped);
+                self.children.lock().set_state(key, ChildState::Stopped);
                 if state != ChildState::Stopped {
                     stopped.push(key);
                 }
@@ -775,9 +785,11 @@ impl Work {
 
     /// Reports a process that did not end as it was asked to (`do_terminate`).
     fn note_stop(&self, key: Key, down: &Down, how: Shutdown, restart: Restart) {
-        if let Some(child) = self.children.lock().get_mut(key) {
-            note_exit(child, down);
-        }
+        let before = {
+            let mut children = self.children.lock();
+            children.get_mut(key).map(|child| note_exit(child, down))
+        };
+        drop(before);
         let is_expected = match how {
             Shutdown::BrutalKill => matches!(down.reason, ExitReason::Killed),
             Shutdown::Timeout(_) | Shutdown::Infinity => {
@@ -870,15 +882,21 @@ impl Work {
     }
 
     fn report_text(&self, context: ReportContext, key: Key, reason: impl std::fmt::Display) {
-        let children = self.children.lock();
-        if let Some(child) = children.get(key) {
-            report::supervisor(&children.path, context, &reason, &child.offender());
+        let known = {
+            let children = self.children.lock();
+            let offender = children.get(key).map(Child::offender);
+            offender.map(|offender| (children.path.clone(), offender))
+        };
+        if let Some((path, offender)) = known {
+            report::supervisor(&path, context, &reason, &offender);
         }
     }
 }
 
-fn note_exit(child: &mut super::children::Child, down: &Down) {
-    child.last_exit = Some(LastExit {
+/// Answers the exit before it, whose reason may hold the last copy of an error: to be dropped outside the lock.
+#[must_use]
+fn note_exit(child: &mut Child, down: &Down) -> Option<LastExit> {
+    let before = child.last_exit.replace(LastExit {
         reason: down.reason.clone(),
         at: SystemTime::now(),
         event: down.event,
@@ -892,6 +910,7 @@ fn note_exit(child: &mut super::children::Child, down: &Down) {
     if is_stable {
         child.failures = 0;
     }
+    before
 }
 
 /// A number from 0 to 1, for jitter: nothing hangs on its quality.

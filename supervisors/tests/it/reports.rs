@@ -6,8 +6,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use byron_supervisors::{
-    ChildSpec, DynamicFlags, DynamicSupervisor, ExitReason, Pid, Restart, Shutdown, StartChild,
-    StartDynamicChild, Supervisor, TerminateChild, exit, exited,
+    ChildSpec, DeleteChild, DynamicFlags, DynamicSupervisor, ExitReason, Pid, Restart, Shutdown,
+    StartChild, StartDynamicChild, Supervisor, TerminateChild, WhichChildren, exit, exited, kill,
+    snapshot,
 };
 use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
@@ -15,7 +16,7 @@ use tracing::span;
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::sup_support::{
-    Ask, Deed, Log, SECOND, Start, Stop, Worker, flags, part, paused, settle, unique,
+    Ask, Deed, LIMIT, Log, SECOND, Start, Stop, Worker, flags, part, paused, settle, start, unique,
 };
 
 /// One `tracing` event: its target's last word, its level, its fields.
@@ -382,4 +383,114 @@ fn shutdown_errors_of_dynamic_children_are_grouped() {
         .collect();
     told.sort();
     assert_eq!(told, [("1", Some("panicked")), ("2", Some("killed"))]);
+}
+
+/// Shows the trees whenever something is reported.
+struct Onlooker;
+
+impl Subscriber for Onlooker {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("byron_supervisors")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        snapshot();
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// A part of a spec that looks at the trees when it is dropped.
+struct LastLook;
+
+impl Drop for LastLook {
+    fn drop(&mut self) {
+        snapshot();
+    }
+}
+
+/// Runs a test in a thread of its own: one that waits for its own lock fails, and does not hang.
+fn unlocked<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        paused(test());
+        done.send(())
+    });
+    is_done
+        .recv_timeout(LIMIT / 4)
+        .expect("nothing waits for ever");
+}
+
+#[test]
+fn a_subscriber_may_take_a_snapshot() {
+    unlocked(|| async {
+        let _onlooker = tracing::subscriber::set_default(Onlooker);
+        let log = Log::default();
+        let sup = start(flags(1), vec![part("a", &log).spec()]).await;
+        let dynamic = DynamicFlags {
+            restart: Restart::Permanent,
+            ..DynamicFlags::new("x")
+        };
+        let dynamic = DynamicSupervisor::start(&unique("dynamic"), dynamic)
+            .await
+            .expect("it starts");
+        let child = part("x", &log);
+        let child = dynamic.send(StartDynamicChild::with_init(move || child.clone().init()));
+        let child = child
+            .await
+            .expect("it lives")
+            .expect("it starts")
+            .expect("it runs");
+        for pid in [
+            child,
+            sup.send(WhichChildren::now()).await.expect("it lives")[0]
+                .state
+                .pid()
+                .expect("it runs"),
+        ] {
+            kill(pid);
+            exited(pid).await;
+        }
+        settle().await;
+    });
+}
+
+#[test]
+fn what_a_spec_holds_may_take_a_snapshot_when_it_goes() {
+    unlocked(|| async {
+        let log = Log::default();
+        let sup = start(flags(0), vec![]).await;
+        for (id, restart) in [("a", Restart::Permanent), ("b", Restart::Temporary)] {
+            let (look, part) = (LastLook, part(id, &log));
+            let spec = ChildSpec::with_init(id, move || {
+                let _ = &look;
+                part.clone().init()
+            });
+            let added = sup.send(StartChild(spec.restart(restart))).await;
+            let pid = added
+                .expect("it lives")
+                .expect("it starts")
+                .expect("it runs");
+            if restart == Restart::Temporary {
+                let end = exited(pid);
+                kill(pid);
+                end.await;
+            } else {
+                let stopped = sup.send(TerminateChild(id.into())).await;
+                assert_eq!(stopped, Ok(Ok(())));
+                assert_eq!(sup.send(DeleteChild(id.into())).await, Ok(Ok(())));
+            }
+            settle().await;
+        }
+    });
 }
