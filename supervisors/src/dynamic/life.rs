@@ -1,0 +1,495 @@
+//! What a dynamic supervisor does: starts, ends, restarts, its own end. Nothing here waits.
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use actix::AsyncContext;
+use tokio::time::Instant;
+
+use super::children::Child;
+use super::{DynamicFlags, DynamicSupervisor, Ending, Start, TryAgain, Unsettled};
+use crate::child_spec::{AutoShutdown, ChildType, Restart, Shutdown};
+use crate::context::Context;
+use crate::event::{self, Draft, EventKind};
+use crate::exit::{Down, ExitReason};
+use crate::path::Label;
+use crate::pid::{self, Pid};
+use crate::process::{Process, Started};
+use crate::report::{self, Offender, ReportContext};
+use crate::snapshot::{ChildState, LastExit};
+use crate::spawn::Supervision;
+use crate::supervisor::{ChildCounts, ChildError, ChildInfo, StartChildError, chance};
+
+impl DynamicSupervisor {
+    // ---- starts
+
+    /// Starts an incarnation of a child that is in nobody's map.
+    pub(super) fn launch(&mut self, mut child: Box<Child>, cause: u64, ctx: &mut Context<Self>) {
+        let children = self.shared();
+        child.incarnation += 1;
+        let label = Label {
+            path: children.lock().path.numbered(child.number),
+            incarnation: child.incarnation,
+            dynamic: true,
+        };
+        let supervision = Supervision {
+            parent: Some(Arc::clone(&ctx.shared) as Arc<dyn Process>),
+            starter: Arc::clone(
+                self.starter
+                    .as_ref()
+                    .expect("a started supervisor can start"),
+            ),
+            label,
+            names: Vec::new(),
+            cause,
+        };
+        let pid = match &mut child.start {
+            Start::Many(start) => start(supervision),
+            Start::Once(start) => match start.take() {
+                Some(start) => start(supervision),
+                None => return,
+            },
+        };
+        child.state = ChildState::Starting(pid);
+        let mut children = children.lock();
+        children.starting.insert(pid);
+        children.by_pid.insert(pid, child);
+    }
+
+    pub(super) fn child_started(&mut self, started: Started, ctx: &mut Context<Self>) {
+        let children = self.shared();
+        let mut children = children.lock();
+        let Some(child) = children.by_pid.get_mut(&started.pid) else {
+            return;
+        };
+        let waiting = child.waiting.take();
+        let mut ignored = None;
+        if started.ignored {
+            ignored = children.by_pid.remove(&started.pid);
+        } else if matches!(child.state, ChildState::Starting(_)) {
+            child.state = ChildState::Running(started.pid);
+            child.last_good = Some(started.pid);
+            child.started_at = Some(Instant::now());
+        }
+        children.starting.remove(&started.pid);
+        drop(children);
+        if let Some(promise) = waiting {
+            promise.answer(Ok((!started.ignored).then_some(started.pid)));
+        }
+        if let Some(mut child) = ignored {
+            // It may have been told to stop just before.
+            if let Some(timer) = child.timer.take() {
+                ctx.cancel_future(timer);
+            }
+            for promise in mem::take(&mut child.terminated) {
+                promise.answer(Ok(()));
+            }
+            self.end_if_empty(ctx);
+        }
+        self.settle();
+    }
+
+    // ---- ends
+
+    pub(super) fn child_down(&mut self, down: Down, ctx: &mut Context<Self>) {
+        let Some(pid) = down.pid else { return };
+        let shared = self.shared();
+        let mut children = shared.lock();
+        let Some(mut child) = children.by_pid.remove(&pid) else {
+            return;
+        };
+        children.give_room_back();
+        let was_starting = matches!(child.state, ChildState::Starting(_));
+        children.starting.remove(&pid);
+        drop(children);
+        if let Some(timer) = child.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(ending) = &mut self.ending {
+            note_error(ending, &self.flags, &down.reason);
+            if let Some(promise) = child.waiting.take() {
+                promise.answer(Err(StartChildError::Failed(down.reason)));
+            }
+            for promise in mem::take(&mut child.terminated) {
+                promise.answer(Ok(()));
+            }
+            self.end_if_empty(ctx);
+        } else if !child.terminated.is_empty() {
+            // Stopped on request: neither restarted, nor a reason to end.
+            if is_shutdown_error(&self.flags, &down.reason) {
+                self.report(ReportContext::ShutdownError, &down.reason, Some(pid), None);
+            }
+            if let Some(promise) = child.waiting.take() {
+                promise.answer(Err(StartChildError::Failed(down.reason)));
+            }
+            for promise in child.terminated {
+                promise.answer(Ok(()));
+            }
+        } else if let Some(promise) = child.waiting.take() {
+            // The first start failed: nothing is kept, nothing counts.
+            promise.answer(Err(StartChildError::Failed(down.reason)));
+        } else if was_starting {
+            self.report(ReportContext::StartError, &down.reason, Some(pid), None);
+            note_exit(&mut child, &down);
+            let was = child.last_good.unwrap_or(pid);
+            self.restart(child, was, ctx);
+        } else {
+            self.ended_by_itself(child, pid, down, ctx);
+        }
+        self.settle();
+    }
+
+    pub(super) fn ended_by_itself(
+        &mut self,
+        mut child: Box<Child>,
+        pid: Pid,
+        down: Down,
+        ctx: &mut Context<Self>,
+    ) {
+        if !down.reason.is_normal() || self.flags.restart == Restart::Permanent {
+            self.report(
+                ReportContext::ChildTerminated,
+                &down.reason,
+                Some(pid),
+                None,
+            );
+        }
+        note_exit(&mut child, &down);
+        let can_start = matches!(child.start, Start::Many(_));
+        if can_start && self.flags.restart.applies(&down.reason) {
+            return self.restart(child, pid, ctx);
+        }
+        self.auto_shutdown(down.event, ctx);
+    }
+
+    pub(super) fn auto_shutdown(&mut self, cause: u64, ctx: &mut Context<Self>) {
+        let ends = self.flags.significant
+            && match self.flags.auto_shutdown {
+                AutoShutdown::Never => false,
+                AutoShutdown::AnySignificant => true,
+                AutoShutdown::AllSignificant => self.shared().lock().by_pid.is_empty(),
+            };
+        if ends {
+            self.end(ExitReason::SHUTDOWN, cause, ctx);
+        }
+    }
+
+    // ---- restarts
+
+    /// A child failed: tries again, now or after its backoff.
+    pub(super) fn restart(&mut self, mut child: Box<Child>, was: Pid, ctx: &mut Context<Self>) {
+        child.failures = child.failures.saturating_add(1);
+        let Some(backoff) = self.flags.backoff else {
+            return self.attempt_or_wait(child, was, ctx);
+        };
+        let cause = child.last_exit.as_ref().map_or(0, |exit| exit.event);
+        if backoff.max_failures.is_some_and(|max| child.failures > max) {
+            let note = format!("on it after {} failures", child.failures);
+            let cause = self.tell(
+                EventKind::GaveUp,
+                Some(&child),
+                None,
+                cause,
+                Some(note),
+                ctx,
+            );
+            return self.auto_shutdown(cause, ctx);
+        }
+        let delay = backoff.delay(child.failures, chance());
+        self.tell(
+            EventKind::Backoff,
+            Some(&child),
+            None,
+            cause,
+            Some(format!("waits {} ms", delay.as_millis())),
+            ctx,
+        );
+        child.state = ChildState::Restarting {
+            was: Some(was),
+            until: Some(Instant::now() + delay),
+        };
+        child.timer = Some(ctx.notify_later(TryAgain(was), delay));
+        self.shared().lock().by_pid.insert(was, child);
+    }
+
+    /// The first attempt is made at once; after a failed start, what else was asked comes first.
+    pub(super) fn attempt_or_wait(
+        &mut self,
+        mut child: Box<Child>,
+        was: Pid,
+        ctx: &mut Context<Self>,
+    ) {
+        if matches!(child.state, ChildState::Starting(_)) {
+            child.state = ChildState::Restarting {
+                was: Some(was),
+                until: None,
+            };
+            self.shared().lock().by_pid.insert(was, child);
+            ctx.this().do_send(TryAgain(was));
+        } else {
+            self.attempt(child, ctx);
+        }
+    }
+
+    pub(super) fn attempt(&mut self, mut child: Box<Child>, ctx: &mut Context<Self>) {
+        let cause = child.last_exit.as_ref().map_or(0, |exit| exit.event);
+        let shared = self.shared();
+        if !shared.lock().intensity.admit(Instant::now()) {
+            let reason = ExitReason::error("reached_max_restart_intensity");
+            self.report(
+                ReportContext::Shutdown,
+                &"reached_max_restart_intensity",
+                child.state.pid(),
+                None,
+            );
+            let note = format!(
+                "after more than {} restarts in {:?}",
+                self.flags.intensity, self.flags.period
+            );
+            let event = self.tell(
+                EventKind::GaveUp,
+                None,
+                Some(&reason),
+                cause,
+                Some(note),
+                ctx,
+            );
+            return self.end(ExitReason::SHUTDOWN, event, ctx);
+        }
+        child.restarts += 1;
+        child.timer = None;
+        let event = self.tell(EventKind::Restart, Some(&child), None, cause, None, ctx);
+        self.launch(child, event, ctx);
+    }
+
+    // ---- the supervisor's own end
+
+    /// Tells every child at once to stop, with one timer for all.
+    pub(super) fn end(&mut self, reason: ExitReason, cause: u64, ctx: &mut Context<Self>) {
+        if self.ending.is_some() {
+            return;
+        }
+        let event = self.tell(EventKind::Stop, None, Some(&reason), cause, None, ctx);
+        self.ending = Some(Ending {
+            reason,
+            cause,
+            errors: Vec::new(),
+        });
+        let shared = self.shared();
+        let mut children = shared.lock();
+        // Those that wait for a restart have no process to stop.
+        let waiting: Vec<_> = children
+            .by_pid
+            .iter()
+            .filter(|(_, child)| child.state.pid().is_none())
+            .map(|(pid, _)| *pid)
+            .collect();
+        let forgotten: Vec<_> = waiting
+            .into_iter()
+            .filter_map(|pid| children.by_pid.remove(&pid))
+            .collect();
+        let pids: Vec<_> = children.by_pid.keys().copied().collect();
+        drop(children);
+        for child in forgotten {
+            for promise in child.terminated {
+                promise.answer(Ok(()));
+            }
+        }
+        for pid in pids {
+            self.stop_child(pid, event, ctx);
+        }
+        if let Shutdown::Timeout(limit) = self.flags.shutdown {
+            ctx.run_later(limit, move |supervisor, _| {
+                for pid in supervisor.shared().lock().by_pid.keys() {
+                    kill(*pid, event);
+                }
+            });
+        }
+        self.end_if_empty(ctx);
+    }
+
+    pub(super) fn stop_child(&self, pid: Pid, cause: u64, ctx: &Context<Self>) {
+        let Some(process) = pid::lookup(pid) else {
+            return;
+        };
+        match self.flags.shutdown {
+            Shutdown::BrutalKill => process.core().kill(cause),
+            _ => process
+                .core()
+                .signal(Some(ctx.pid()), ExitReason::SHUTDOWN, cause),
+        }
+    }
+
+    pub(super) fn end_if_empty(&mut self, ctx: &mut Context<Self>) {
+        if self.is_over || !self.shared().lock().by_pid.is_empty() {
+            return;
+        }
+        let Some(ending) = &mut self.ending else {
+            return;
+        };
+        let (reason, cause) = (ending.reason.clone(), ending.cause);
+        for (reason, count) in mem::take(&mut ending.errors) {
+            self.report(ReportContext::ShutdownError, &reason, None, Some(count));
+        }
+        self.is_over = true;
+        ctx.cause = cause;
+        ctx.exit(reason);
+    }
+
+    // ---- telling
+
+    pub(super) fn report(
+        &self,
+        context: ReportContext,
+        reason: &dyn fmt::Display,
+        pid: Option<Pid>,
+        children: Option<usize>,
+    ) {
+        let path = self.shared().lock().path.clone();
+        let offender = Offender {
+            id: Arc::clone(&self.flags.id),
+            pid,
+            children,
+            restart: self.flags.restart.name(),
+            significant: self.flags.significant,
+            shutdown: self.flags.shutdown,
+            child_type: self.flags.child_type.name(),
+        };
+        report::supervisor(&path, context, reason, &offender);
+    }
+
+    pub(super) fn tell(
+        &self,
+        kind: EventKind,
+        child: Option<&Child>,
+        reason: Option<&ExitReason>,
+        cause: u64,
+        note: Option<String>,
+        ctx: &Context<Self>,
+    ) -> u64 {
+        let own = self.shared().lock().path.clone();
+        let (path, pid, incarnation) = match child {
+            Some(child) => (own.numbered(child.number), None, child.incarnation),
+            None => (
+                own,
+                Some(ctx.pid()),
+                ctx.shared.core.label().map_or(0, |label| label.incarnation),
+            ),
+        };
+        event::record(
+            kind,
+            Draft {
+                path: Some(&path),
+                pid,
+                incarnation,
+                reason,
+                note,
+                cause,
+            },
+        )
+    }
+
+    // ---- questions
+
+    /// Answers once the starts that are under way now have ended; at once if there are none.
+    pub(super) fn ask_settled(&mut self, question: Unsettled) {
+        let last = self.shared().lock().starting.last().copied();
+        self.unsettled.push_back((last, question));
+        self.settle();
+    }
+
+    /// Answers what waits for no start any more, in the order asked.
+    pub(super) fn settle(&mut self) {
+        // One that ends answers no more; who waits hears of its end.
+        if self.unsettled.is_empty() || self.ending.is_some() {
+            return;
+        }
+        let oldest = self.shared().lock().starting.first().copied();
+        // Pids are in the order of the starts.
+        while let Some((last, _)) = self.unsettled.front()
+            && oldest.is_none_or(|oldest| *last < Some(oldest))
+            && let Some((_, question)) = self.unsettled.pop_front()
+        {
+            match question {
+                Unsettled::Which(promise) => promise.answer(self.which()),
+                Unsettled::Count(promise) => promise.answer(self.count()),
+                Unsettled::Terminate(pid, promise) => {
+                    let waiting = self.shared().lock().by_pid.remove(&pid);
+                    // As OTP: a dead process is terminated, a living stranger is not ours to end.
+                    promise.answer(if waiting.is_some() || !pid::is_alive(pid) {
+                        Ok(())
+                    } else {
+                        Err(ChildError::NotFound)
+                    });
+                }
+            }
+        }
+    }
+
+    pub(super) fn which(&self) -> Vec<ChildInfo> {
+        let shared = self.shared();
+        let children = shared.lock();
+        let mut all: Vec<_> = children.by_pid.values().collect();
+        all.sort_by_key(|child| std::cmp::Reverse(child.number));
+        all.into_iter()
+            .map(|child| ChildInfo {
+                id: child.number.to_string().into(),
+                state: child.state.clone(),
+                child_type: self.flags.child_type,
+            })
+            .collect()
+    }
+
+    pub(super) fn count(&self) -> ChildCounts {
+        let shared = self.shared();
+        let children = shared.lock();
+        let total = children.by_pid.len();
+        let is_supervisor = self.flags.child_type == ChildType::Supervisor;
+        ChildCounts {
+            specs: 1,
+            active: children
+                .by_pid
+                .values()
+                .filter(|child| child.state.pid().is_some_and(pid::is_alive))
+                .count(),
+            supervisors: if is_supervisor { total } else { 0 },
+            workers: if is_supervisor { 0 } else { total },
+        }
+    }
+}
+
+pub(super) fn kill(pid: Pid, cause: u64) {
+    if let Some(process) = pid::lookup(pid) {
+        process.core().kill(cause);
+    }
+}
+
+pub(super) fn is_shutdown_error(flags: &DynamicFlags, reason: &ExitReason) -> bool {
+    match (flags.shutdown, reason) {
+        (Shutdown::BrutalKill, ExitReason::Killed) => false,
+        (Shutdown::BrutalKill, _) => true,
+        (_, ExitReason::Shutdown(None)) => false,
+        (_, ExitReason::Normal | ExitReason::Shutdown(_)) => flags.restart == Restart::Permanent,
+        _ => true,
+    }
+}
+
+pub(super) fn note_error(ending: &mut Ending, flags: &DynamicFlags, reason: &ExitReason) {
+    if !is_shutdown_error(flags, reason) {
+        return;
+    }
+    match ending.errors.iter_mut().find(|(known, _)| known == reason) {
+        Some((_, count)) => *count += 1,
+        None => ending.errors.push((reason.clone(), 1)),
+    }
+}
+
+pub(super) fn note_exit(child: &mut Child, down: &Down) {
+    child.last_exit = Some(Box::new(LastExit {
+        reason: down.reason.clone(),
+        at: SystemTime::now(),
+        event: down.event,
+    }));
+}

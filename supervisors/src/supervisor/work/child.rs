@@ -1,0 +1,236 @@
+//! Starting one child and waiting for its init; stopping children, last to first (`do_start_child`, `do_terminate` and
+//! `shutdown/1` in `supervisor.erl`).
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Op, StartOutcome, Work, note_exit};
+use crate::child_spec::{ChildType, Restart, Shutdown};
+use crate::exit::{Down, ExitReason};
+use crate::path::Label;
+use crate::pid::{self, Pid};
+use crate::process::Started;
+use crate::report::{self, ReportContext};
+use crate::snapshot::ChildState;
+use crate::spawn::Supervision;
+use crate::supervisor::children::Key;
+
+impl Work {
+    /// Starts a child and waits for its init. The child's state afterwards is `Running`, or `Stopped` if it was ignored;
+    /// if it failed, what it was before.
+    pub(super) async fn start(&self, key: Key, cause: u64) -> StartOutcome {
+        let (start, placement, timeout, how, mailbox, label) = {
+            let mut children = self.children.lock();
+            let path = children.path.clone();
+            let Some(child) = children.get_mut(key) else {
+                return Err(ExitReason::NoProc);
+            };
+            child.incarnation += 1;
+            child.waits_for = None;
+            let label = Label {
+                path: path.child(Arc::clone(&child.spec.id)),
+                incarnation: child.incarnation,
+                dynamic: false,
+            };
+            (
+                Arc::clone(&child.spec.start),
+                child.spec.placement.clone(),
+                child.spec.start_timeout,
+                // A worker that starts has nothing to lose; a supervisor has children to stop.
+                match child.spec.child_type {
+                    ChildType::Worker => Shutdown::BrutalKill,
+                    ChildType::Supervisor => child.spec.shutdown,
+                },
+                child.mailbox.clone(),
+                label,
+            )
+        };
+        let before = self
+            .children
+            .lock()
+            .get(key)
+            .map(|child| child.state.clone());
+        let supervision = Supervision {
+            parent: Some(Arc::clone(&self.process)),
+            starter: Arc::clone(&self.starter),
+            label,
+            names: Vec::new(),
+            cause,
+        };
+        let pid = start(placement, supervision, mailbox);
+        self.children
+            .lock()
+            .set_state(key, ChildState::Starting(pid));
+        let outcome = self.started_or_down(pid, timeout, how).await;
+        let mut children = self.children.lock();
+        match &outcome {
+            Ok(Some(_)) => {
+                children.set_state(key, ChildState::Running(pid));
+                let path = children.path.clone();
+                let offender = children.get_mut(key).map(|child| {
+                    child.started_at = Some(Instant::now());
+                    child.offender()
+                });
+                drop(children);
+                if let Some(offender) = offender {
+                    report::progress(&path, &offender);
+                }
+            }
+            Ok(None) => children.set_state(key, ChildState::Stopped),
+            Err(_) => children.set_state(key, before.unwrap_or(ChildState::Stopped)),
+        }
+        outcome
+    }
+
+    pub(super) async fn started_or_down(
+        &self,
+        pid: Pid,
+        timeout: Option<std::time::Duration>,
+        how: Shutdown,
+    ) -> StartOutcome {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let outcome = self
+            .wait_until(deadline, || {
+                if let Some(started) = self.take_started(pid) {
+                    return Some(Ok((!started.ignored).then_some(pid)));
+                }
+                if let Some(down) = self.take_down(pid) {
+                    return Some(Err(down.reason));
+                }
+                // An end that was asked for does not wait for a child to start.
+                self.is_stopping().then_some(Err(ExitReason::SHUTDOWN))
+            })
+            .await;
+        let failure = match outcome {
+            Some(Err(_)) if self.is_stopping() => ExitReason::SHUTDOWN,
+            Some(outcome) => return outcome,
+            None => ExitReason::error(format!(
+                "did not start within {:?}",
+                timeout.unwrap_or_default()
+            )),
+        };
+        // Else its end is what was just taken, or is on its way, and no child's.
+        if pid::is_alive(pid) {
+            self.ask_to_end(pid, how, 0).await;
+        }
+        // It may have come to the end of its init just before.
+        self.take_started(pid);
+        Err(failure)
+    }
+
+    pub(super) fn take_started(&self, pid: Pid) -> Option<Started> {
+        let mut starts = self.starts.borrow_mut();
+        let at = starts.iter().position(|started| started.pid == pid)?;
+        Some(starts.swap_remove(at))
+    }
+
+    /// The end of this process, if it is among the things to do. OTP: `receive {'EXIT', Pid, _}` after `unlink`.
+    pub(super) fn take_down(&self, pid: Pid) -> Option<Down> {
+        let mut ops = self.ops.borrow_mut();
+        let at = ops
+            .iter()
+            .position(|op| matches!(op, Op::Down(down) if down.pid == Some(pid)))?;
+        match ops.remove(at) {
+            Some(Op::Down(down)) => Some(down),
+            _ => None,
+        }
+    }
+
+    pub(super) async fn terminate_all(&self, cause: u64) {
+        let keys = self.children.lock().keys();
+        self.terminate_some(&keys, cause).await;
+        self.close_orphaned_mailboxes(true);
+    }
+
+    /// Stops children, last to first, each waited for. Temporary ones are forgotten; of the others, those that were not
+    /// stopped already are returned.
+    pub(super) async fn terminate_some(&self, keys: &[Key], cause: u64) -> Vec<Key> {
+        let mut stopped = Vec::new();
+        for key in keys.iter().rev().copied() {
+            let found = {
+                let children = self.children.lock();
+                children.get(key).map(|child| {
+                    let state = child.state.clone();
+                    (state, child.spec.shutdown, child.spec.restart)
+                })
+            };
+            let Some((state, how, restart)) = found else {
+                continue;
+            };
+            if let Some(pid) = state.pid() {
+                let down = self.end_of(key, pid, how, cause).await;
+                self.note_stop(key, &down, how, restart);
+            }
+            if restart == Restart::Temporary {
+                self.forget(key);
+            } else {
+                self.children.lock().set_state(key, ChildState::Stopped);
+                if state != ChildState::Stopped {
+                    stopped.push(key);
+                }
+            }
+        }
+        stopped
+    }
+
+    /// Stops one process, if it is not dead already; how, is what there is to report.
+    pub(super) async fn end_of(&self, key: Key, pid: Pid, how: Shutdown, cause: u64) -> Down {
+        if let Some(down) = self.take_down(pid) {
+            return down;
+        }
+        self.children
+            .lock()
+            .set_state(key, ChildState::Stopping(pid));
+        self.ask_to_end(pid, how, cause).await
+    }
+
+    /// Reports a process that did not end as it was asked to (`do_terminate`).
+    pub(super) fn note_stop(&self, key: Key, down: &Down, how: Shutdown, restart: Restart) {
+        let before = {
+            let mut children = self.children.lock();
+            children.get_mut(key).map(|child| note_exit(child, down))
+        };
+        drop(before);
+        let is_expected = match how {
+            Shutdown::BrutalKill => matches!(down.reason, ExitReason::Killed),
+            Shutdown::Timeout(_) | Shutdown::Infinity => {
+                matches!(down.reason, ExitReason::Shutdown(None))
+            }
+        };
+        let is_tolerated = down.reason.is_normal()
+            && restart != Restart::Permanent
+            && (how != Shutdown::BrutalKill || matches!(down.reason, ExitReason::Normal));
+        if !is_expected && !is_tolerated {
+            self.report(ReportContext::ShutdownError, key, &down.reason);
+        }
+    }
+
+    /// Signals, and waits as long as its spec says (`shutdown/1`).
+    pub(super) async fn ask_to_end(&self, pid: Pid, how: Shutdown, cause: u64) -> Down {
+        let own = self.process.core().pid();
+        if let Some(process) = pid::lookup(pid) {
+            match how {
+                Shutdown::BrutalKill => process.core().kill(cause),
+                _ => process
+                    .core()
+                    .signal(Some(own), ExitReason::SHUTDOWN, cause),
+            }
+        }
+        let deadline = match how {
+            Shutdown::Timeout(limit) => Some(Instant::now() + limit),
+            Shutdown::BrutalKill | Shutdown::Infinity => None,
+        };
+        if let Some(down) = self.wait_until(deadline, || self.take_down(pid)).await {
+            return down;
+        }
+        if let Some(process) = pid::lookup(pid) {
+            process.core().kill(cause);
+        }
+        loop {
+            if let Some(down) = self.wait_until(None, || self.take_down(pid)).await {
+                return down;
+            }
+        }
+    }
+}
