@@ -11,6 +11,9 @@ use thiserror::Error;
 /// The longest input that is looked at; longer ones are cut off in messages too.
 const QUANTITY_BYTES_MAX: usize = 64;
 
+/// The longest duration, a thousand years: longer than any wait, and short enough to be added to any moment.
+const DURATION_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
+
 const NANOSECOND_UNITS: &[(&str, u128)] = &[
     ("ns", 1),
     ("us", 1_000),
@@ -171,7 +174,7 @@ fn duration_from_nanoseconds(nanoseconds: u128) -> Option<Duration> {
     const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
     let seconds = u64::try_from(nanoseconds / NANOSECONDS_PER_SECOND).ok()?;
     let rest = u32::try_from(nanoseconds % NANOSECONDS_PER_SECOND).ok()?;
-    Some(Duration::new(seconds, rest))
+    Some(Duration::new(seconds, rest)).filter(|duration| *duration <= DURATION_MAX)
 }
 
 /// Adds up `number unit number unit …`; `bare` is the scale of a single number without a unit, where that is allowed.
@@ -309,6 +312,22 @@ mod tests {
             ),
         ] {
             assert_eq!(parse_duration(input).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn every_duration_can_be_added_to_a_moment() {
+        assert_eq!(parse_duration("365000d"), Ok(DURATION_MAX));
+        assert!(
+            tokio::time::Instant::now()
+                .checked_add(DURATION_MAX)
+                .is_some()
+        );
+        for input in ["365001d", "200000000000000d", "18446744073709551615s"] {
+            for parsed in [parse_duration(input), parse_seconds(input)] {
+                let message = parsed.unwrap_err().to_string();
+                assert!(message.contains(": too long; "), "{message}");
+            }
         }
     }
 
