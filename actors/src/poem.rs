@@ -73,13 +73,20 @@ impl Poem {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ReadPoemError> {
         let path = path.as_ref();
         let title = path.file_stem().unwrap_or(path.as_os_str());
-        let text = File::open(path)
-            .and_then(|file| read_bounded(file, FILE_BYTES_MAX))
+        File::open(path)
+            .and_then(|file| Self::read_from(title.to_string_lossy(), file))
             .map_err(|source| ReadPoemError {
                 path: path.to_owned(),
                 source,
-            })?;
-        Ok(Self::new(title.to_string_lossy().into_owned(), text))
+            })
+    }
+
+    /// Reads a source to its end: a pipe, say. Blocks while it reads.
+    ///
+    /// # Errors
+    /// The source cannot be read, or is longer than [`FILE_BYTES_MAX`].
+    pub fn read_from(title: impl Into<Arc<str>>, source: impl Read) -> io::Result<Self> {
+        Ok(Self::new(title, read_bounded(source, FILE_BYTES_MAX)?))
     }
 }
 

@@ -3,7 +3,7 @@
 mod ready;
 mod watch;
 
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::thread;
@@ -45,14 +45,8 @@ pub fn run(config: ServeConfig) -> anyhow::Result<ExitCode> {
 fn read(source: &PoemSource) -> anyhow::Result<Poem> {
     match source {
         PoemSource::File(path) => Ok(Poem::read(path)?),
-        PoemSource::Stdin => {
-            let mut text = Vec::new();
-            io::stdin()
-                .lock()
-                .read_to_end(&mut text)
-                .context("cannot read the poem from standard input")?;
-            Ok(Poem::new("standard input", text))
-        }
+        PoemSource::Stdin => Poem::read_from("standard input", io::stdin().lock())
+            .context("cannot read the poem from standard input"),
     }
 }
 
