@@ -1,7 +1,7 @@
 //! The `byron` program: parse, run, say in one line what went wrong, and end with a code that means something.
 
 use std::env;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::panic;
 use std::process;
 
@@ -38,7 +38,13 @@ fn refused(error: &clap::Error) -> ExitCode {
     }
     match error.print() {
         Ok(()) => ExitCode::Done,
-        Err(_) => ExitCode::OutputClosed,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::OutputClosed,
+        Err(error) => {
+            complain(&format!(
+                "byron: cannot write to standard output: {error}\n"
+            ));
+            ExitCode::SomeFailed
+        }
     }
 }
 

@@ -218,29 +218,36 @@ fn the_manual_has_a_page_for_each_command_with_every_exit_code() {
 fn a_full_disk_is_an_error_and_a_closed_pipe_is_silent() {
     use std::process::{Command, Stdio};
 
-    let full = fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
-    let (reader, closed) = std::io::pipe().unwrap();
-    drop(reader);
-    for (stdout, code, stderr) in [
-        (
-            Stdio::from(full),
-            1,
-            "byron: cannot write to standard output: No space left on device (os error 28)\n",
-        ),
-        (Stdio::from(closed), 141, ""),
+    for arguments in [
+        &["man"][..],
+        &["--help"],
+        &["get", "--help"],
+        &["--version"],
     ] {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_byron"));
-        let output = program
-            .arg("man")
-            .stdout(stdout)
-            .stderr(Stdio::piped())
-            .spawn()
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
             .unwrap();
-        let output = output.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(code));
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), stderr);
+        let (reader, closed) = std::io::pipe().unwrap();
+        drop(reader);
+        for (stdout, code, stderr) in [
+            (
+                Stdio::from(full),
+                1,
+                "byron: cannot write to standard output: No space left on device (os error 28)\n",
+            ),
+            (Stdio::from(closed), 141, ""),
+        ] {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_byron"));
+            let output = program
+                .args(arguments)
+                .stdout(stdout)
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let output = output.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+            assert_eq!(String::from_utf8(output.stderr).unwrap(), stderr);
+        }
     }
 }
