@@ -1,5 +1,7 @@
 //! Signals that ask a long-running command to end, or to show what it is doing.
 
+use std::fs;
+use std::future::pending;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,7 +34,8 @@ impl Request {
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hang_up: Signal,
+    /// None under `nohup`, or whatever else ignored it for us.
+    hang_up: Option<Signal>,
     show_tree: Signal,
 }
 
@@ -42,7 +45,10 @@ impl Signals {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
+            hang_up: match is_ignored(SignalKind::hangup()) {
+                true => None,
+                false => Some(signal(SignalKind::hangup())?),
+            },
             show_tree: signal(SignalKind::user_defined2())?,
         })
     }
@@ -52,7 +58,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Request::Interrupt,
             _ = self.terminate.recv() => Request::Terminate,
-            _ = self.hang_up.recv() => Request::Terminate,
+            () = received(&mut self.hang_up) => Request::Terminate,
             _ = self.show_tree.recv() => Request::ShowTree,
         }
     }
@@ -66,4 +72,25 @@ impl Signals {
             }
         }
     }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => pending().await,
+    }
+}
+
+/// Whether whoever started this program wants a signal to be ignored. Known on Linux only: elsewhere the question takes
+/// unsafe code, and the answer is no.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0);
+    ignored >> (kind.as_raw_value() - 1) & 1 == 1
 }

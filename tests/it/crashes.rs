@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{
-    FOREVER, Get, Output, Peer, Server, assert_same, connect, eventually, file, get, names, noise,
-    poem, poem_path, server, server_of,
+    FOREVER, Get, Output, Peer, Process, Server, assert_same, byron_after, connect, eventually,
+    file, get, names, noise, poem, poem_path, server, server_of,
 };
 
 /// An address of this machine that only these tests serve at: a port there stays free between a crash and a restart.
@@ -402,4 +402,19 @@ fn a_reader_that_only_connects_is_nobodys_poem() {
     drop(connect(server.port()));
     get([server.port()]).run().code(0).said(poem("science"));
     server.stop().code(0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nohup_outlives_its_terminal() {
+    let peer = Peer::listen();
+    let mut command = byron_after("trap '' HUP");
+    let get = Process::start(command.args(["get", &peer.port().to_string()]));
+    let mut reader = peer.accept();
+    reader.write_all(b"half a poem, ").unwrap();
+    get.stdout.wait_for("half a poem, ");
+    get.signal("HUP");
+    reader.write_all(b"whole").unwrap();
+    drop(reader);
+    get.finish().code(0).said("half a poem, whole");
 }
