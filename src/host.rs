@@ -1,5 +1,6 @@
 //! What the program needs of the machine it runs on: signals, logs, and a thread for the actors.
 
+use std::mem;
 use std::thread;
 
 use actix::System;
@@ -22,6 +23,12 @@ where
 {
     thread::Builder::new()
         .name("actors".to_owned())
-        .spawn(move || System::new().block_on(async move { actors().await }))
+        .spawn(move || {
+            let system = System::new();
+            let outcome = system.block_on(async move { actors().await });
+            // Dropped, it would wait for every name that is being looked up, which nothing can call off.
+            mem::forget(system);
+            outcome
+        })
         .expect("the system has a thread for the actors")
 }
