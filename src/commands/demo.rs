@@ -50,7 +50,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(1).saturating_add(STOP_TIMEOUT)
 
 /// Runs the demonstration.
 pub fn run(verbosity: Verbosity) -> anyhow::Result<ExitCode> {
-    logs::init(verbosity, "off");
+    logs::init(verbosity, "off", "info");
     let mut presenter = Presenter::new(&config(verbosity))?;
     presenter.keep_lines_whole();
     let (sender, told) = mpsc::channel();

@@ -47,7 +47,8 @@ pub(super) enum Told {
 
 /// Fetches the poems and prints them.
 pub fn run(config: GetConfig) -> anyhow::Result<ExitCode> {
-    logs::init(config.verbosity, "off");
+    // An attempt that fails is told with its retry; the reports of its end would say the same twice more.
+    logs::init(config.verbosity, "off", "warn,byron_supervisors=off");
     let (sender, told) = mpsc::channel();
     let presenter = Presenter::new(&config)?;
     let ticks = presenter.wants_ticks();

@@ -32,7 +32,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Serves until a signal, or until enough poems were served.
 pub fn run(config: ServeConfig) -> anyhow::Result<ExitCode> {
-    logs::init(config.verbosity, "warn");
+    logs::init(config.verbosity, "warn", "info");
     // Before anything is bound: a poem that cannot be read is nobody's port.
     let poems = config
         .poems

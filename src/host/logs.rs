@@ -9,12 +9,12 @@ use crate::cli::Verbosity;
 use crate::present::escape::Escaper;
 
 /// Begins to write the log. `BYRON_LOG` says what, in `tracing`'s words (`info,byron_supervisors=debug`); without it the
-/// flags `-q` and `-v` do.
-pub fn init(verbosity: Verbosity, normal: &str) {
+/// flags `-q` and `-v` do, with `normal` and `verbose` for what the command does not say itself.
+pub fn init(verbosity: Verbosity, normal: &str, verbose: &str) {
     let default = match verbosity {
         Verbosity::Quiet => "off",
         Verbosity::Normal => normal,
-        Verbosity::Verbose => "info",
+        Verbosity::Verbose => verbose,
         Verbosity::Everything => "debug",
     };
     let filter = EnvFilter::try_from_env("BYRON_LOG").unwrap_or_else(|_| EnvFilter::new(default));

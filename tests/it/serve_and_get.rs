@@ -725,11 +725,18 @@ fn quiet_says_errors_only_and_verbose_says_more() {
         .run()
         .code(0)
         .complained("byron: got 2 of 2 poems, 1306 bytes in ");
-    get(&targets)
+    let finished = get(&targets)
         .args(["-v", "--retry", "1", "--retry-delay", "1ms"])
         .run()
         .code(1)
         .complained("connection refused; again in 0.0s [refused]");
+    // The retry, the failure and the sum.
+    assert_eq!(finished.stderr.lines().count(), 3, "{}", finished.stderr);
+    get(&targets)
+        .args(["-vv", "--retry", "0"])
+        .run()
+        .code(1)
+        .complained(" ERROR ");
 }
 
 #[test]

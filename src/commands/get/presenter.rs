@@ -149,7 +149,7 @@ impl Presenter {
             self.show();
         }
         // The events ended without the last one: the client's tree has fallen.
-        self.complain("byron: the client crashed; with -v the log says why");
+        self.complain("byron: the client crashed; with -vv the log says why");
         Ok(ExitCode::Bug)
     }
 
