@@ -221,13 +221,14 @@ impl Connection {
 
     /// The kernel has every byte: from here on, a close is an end.
     fn finish(&mut self) -> io::Result<()> {
-        self.socket.disarm_and_shutdown()?;
+        // Counted before the reader can know that it has everything.
+        Tally::add(&self.recital.tally.lingering, 1);
         self.phase = Phase::Lingering {
             until: Instant::now() + self.recital.linger_timeout,
             look: LINGER_LOOK,
             said: 0,
         };
-        Ok(())
+        self.socket.disarm_and_shutdown()
     }
 
     /// Waits for the reader to leave.
@@ -274,6 +275,9 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let tally = &self.recital.tally;
         let is_finished = matches!(self.phase, Phase::Lingering { .. });
+        if is_finished {
+            Tally::subtract(&tally.lingering, 1);
+        }
         let counter = match self.fate {
             Some(Fate::Served) => &tally.served,
             None if is_finished => &tally.served,

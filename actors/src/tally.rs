@@ -15,6 +15,7 @@ pub(crate) struct Tally {
     pub(crate) exhausted: AtomicU64,
     pub(crate) stewarded: AtomicU64,
     pub(crate) stalled: AtomicU64,
+    pub(crate) lingering: AtomicU64,
 }
 
 /// What a server has counted, as it was at one moment.
@@ -33,8 +34,10 @@ pub struct TallyCounts {
     pub reset: u64,
     /// Bytes of poetry handed to the kernel.
     pub bytes: u64,
-    /// Readers being served now.
+    /// Readers who are here now.
     pub active: u64,
+    /// Those of them who have been sent everything and have not left yet.
+    pub lingering: u64,
     /// How often a listener found no room, and parked.
     pub parked: u64,
     /// How often a listener found no descriptor or no memory, and paused.
@@ -64,6 +67,7 @@ impl Tally {
             reset: read(&self.reset),
             bytes: read(&self.bytes),
             active: active as u64,
+            lingering: read(&self.lingering),
             parked: read(&self.parked),
             exhausted: read(&self.exhausted),
             stewarded: read(&self.stewarded),

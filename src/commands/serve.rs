@@ -149,14 +149,14 @@ async fn run_until_over(
 
 /// Stops accepting, lets the poems under way finish, and cuts off those that take too long. A second signal does not wait.
 async fn drain(served: &[Served], grace: Duration, mut signals: Signals, say: Say) -> ExitCode {
-    let active: u64 = served
-        .iter()
-        .map(|server| server.handle.counts().active)
+    let counts = served.iter().map(|server| server.handle.counts());
+    let going: u64 = counts
+        .map(|counts| counts.active.saturating_sub(counts.lingering))
         .sum();
-    if active > 0 {
+    if going > 0 {
         say.notice(&format!(
             "{} still going; waiting up to {} for them (again: end now)",
-            counted(active, "poem"),
+            counted(going, "poem"),
             elapsed_text(grace)
         ));
     }

@@ -1,6 +1,6 @@
 //! What a person sees when a server dies, hangs or changes its poem, and when somebody ends a program in the middle.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
@@ -417,4 +417,18 @@ fn nohup_outlives_its_terminal() {
     reader.write_all(b"whole").unwrap();
     drop(reader);
     get.finish().code(0).said("half a poem, whole");
+}
+
+#[test]
+fn a_reader_who_has_everything_is_no_poem_still_going() {
+    let server = server("science").args(["--linger", "500ms"]).start();
+    let mut reader = connect(server.port());
+    let mut heard = Vec::new();
+    reader.read_to_end(&mut heard).unwrap();
+    assert_same(&heard, &poem("science"));
+    server.process.signal("TERM");
+    let finished = server.process.finish().code(0);
+    drop(reader);
+    let said: Vec<_> = finished.stderr.lines().skip(1).collect();
+    assert_eq!(said, ["byron: served 1 poem, 653 bytes"]);
 }
