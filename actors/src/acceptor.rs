@@ -37,6 +37,8 @@ pub(crate) struct Acceptor {
     connections: Name,
     supervisor: Option<ActorRef<DynamicSupervisor>>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// There was no room for the last reader, and nobody has seen the queue empty since.
+    is_exhausted: bool,
     is_steward: bool,
 }
 
@@ -54,6 +56,7 @@ impl Acceptor {
             connections,
             supervisor: None,
             pause: None,
+            is_exhausted: false,
             is_steward,
         })
     }
@@ -104,7 +107,12 @@ impl Future for Acceptor {
                 continue;
             };
             match this.queue.poll_accept(task) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    if std::mem::take(&mut this.is_exhausted) {
+                        this.recital.goes_on();
+                    }
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(stream)) => {
                     accepted += 1;
                     if this.is_steward {
@@ -118,6 +126,9 @@ impl Future for Acceptor {
                     Remedy::GoOn => accepted += 1,
                     Remedy::Pause => {
                         Tally::add(&this.recital.tally.exhausted, 1);
+                        if !std::mem::replace(&mut this.is_exhausted, true) {
+                            this.recital.runs_out(&error);
+                        }
                         drop(permit);
                         this.begin_pause();
                     }
@@ -133,6 +144,9 @@ impl Future for Acceptor {
 impl Drop for Acceptor {
     fn drop(&mut self) {
         self.recital.gate.forget(self.id);
+        if self.is_exhausted {
+            self.recital.gives_up_waiting();
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 //! Plain shared state, not an actor: it has to survive the restart of every actor that uses it, and the way of a poem
 //! must not lead through anybody's mailbox.
 
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -60,6 +61,8 @@ pub(crate) struct Recital {
     pub(crate) linger_timeout: Duration,
     pub(crate) gate: Gate,
     pub(crate) tally: Tally,
+    /// How many acceptors find no descriptor or no memory now.
+    exhausted: AtomicUsize,
     epoch: Instant,
     /// When each listener last beat, in milliseconds since the epoch.
     beats: Box<[AtomicU64]>,
@@ -74,6 +77,7 @@ impl Recital {
             linger_timeout: manner.linger_timeout,
             gate: Gate::new(manner.connections_max, manner.readers),
             tally: Tally::default(),
+            exhausted: AtomicUsize::new(0),
             epoch: Instant::now(),
             beats: (0..listeners).map(|_| AtomicU64::new(0)).collect(),
         })
@@ -91,6 +95,25 @@ impl Recital {
 
     pub(crate) fn counts(&self) -> TallyCounts {
         self.tally.counts(self.gate.active())
+    }
+
+    /// An acceptor finds no room for another socket. Said once for all of them, until the last one goes on.
+    pub(crate) fn runs_out(&self, error: &io::Error) {
+        if self.exhausted.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(poem = %self.poem().title, %error, "cannot accept; new readers wait");
+        }
+    }
+
+    /// It has accepted everybody who waited.
+    pub(crate) fn goes_on(&self) {
+        if self.gives_up_waiting() {
+            tracing::warn!(poem = %self.poem().title, "accepts again; nobody waits");
+        }
+    }
+
+    /// It has ended; true if no other one is without room.
+    pub(crate) fn gives_up_waiting(&self) -> bool {
+        self.exhausted.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
     fn now_ms(&self) -> u64 {

@@ -50,7 +50,18 @@ fn a_server_without_descriptors_serves_everybody_in_the_end() {
         assert_same(&reader.whole(), &poem("fascination"));
     }
     get([server.port()]).run().code(0).said(poem("fascination"));
-    server.stop().code(0).complained("served 201 poems, ");
+    server.wait_for("accepts again; nobody waits");
+    let finished = server.stop().code(0).complained("served 201 poems, ");
+    let warnings = finished.stderr.matches(" WARN ").count();
+    let complaints = finished
+        .stderr
+        .matches("cannot accept; new readers wait")
+        .count();
+    assert!(
+        complaints > 0 && warnings == 2 * complaints,
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
