@@ -62,8 +62,13 @@ pub enum WritePoemError {
     #[error("cannot write the poem")]
     Output(#[source] io::Error),
     /// The temporary file of a waiting poem cannot be written or read.
-    #[error("cannot keep a poem until its turn in {}", std::env::temp_dir().display())]
-    Spool(#[source] io::Error),
+    #[error("cannot keep the poem until its turn in {}", std::env::temp_dir().display())]
+    Spool {
+        /// Whose file it is.
+        task: usize,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 /// Takes chunks of several poems at once and writes them in order.
@@ -161,7 +166,7 @@ impl OrderedPoems {
             Order::Args | Order::Done => self.tasks[task]
                 .spool
                 .push(bytes, self.settings.spool_bytes_max)
-                .map_err(WritePoemError::Spool),
+                .map_err(|source| WritePoemError::Spool { task, source }),
             Order::Interleave => {
                 self.write_whole_lines(task, bytes, out)?;
                 out.flush().map_err(WritePoemError::Output)
@@ -242,11 +247,9 @@ impl OrderedPoems {
 
     /// Writes all that waits of a task whose turn it is, and the end if it has come. Returns whether the turn is over.
     fn catch_up(&mut self, task: usize, out: &mut impl Write) -> Result<bool, WritePoemError> {
-        let mut blocks = self.tasks[task]
-            .spool
-            .take()
-            .map_err(WritePoemError::Spool)?;
-        while let Some(block) = blocks.next_block().map_err(WritePoemError::Spool)? {
+        let fail = |source| WritePoemError::Spool { task, source };
+        let mut blocks = self.tasks[task].spool.take().map_err(fail)?;
+        while let Some(block) = blocks.next_block().map_err(fail)? {
             self.write(task, &block, out)?;
         }
         let ending = self.tasks[task].ending;

@@ -467,6 +467,26 @@ fn a_full_disk_is_told() {
 }
 
 #[test]
+fn a_poem_that_cannot_wait_for_its_turn_is_lost_alone() {
+    let (first, second) = (Peer::listen(), server("science").start());
+    let (directory, _) = file("");
+    let mut command = byron();
+    command.env("TMPDIR", directory.path().join("nowhere"));
+    command.args(["get", "--buffer", "10"]);
+    let ports = [first.port(), second.port()];
+    let get = Process::start(command.args(ports.map(|port| port.to_string())));
+    let mut first = first.accept();
+    first.write_all(b"half, ").unwrap();
+    get.stderr
+        .wait_for("cannot keep the poem until its turn in ");
+    first.write_all(b"whole").unwrap();
+    drop(first);
+    let finished = get.finish().code(1).said("half, whole");
+    let start = format!("byron: 127.0.0.1:{}: cannot keep ", second.port());
+    assert!(finished.stderr.starts_with(&start), "{}", finished.stderr);
+}
+
+#[test]
 fn a_reader_of_the_output_who_leaves_ends_it_quietly() {
     let server = server("ecstasy")
         .pace(100, Duration::from_millis(1))

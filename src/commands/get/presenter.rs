@@ -16,7 +16,7 @@ use crate::exit_code::ExitCode;
 use crate::host::signals::Request;
 use crate::present::json::{self, PoemBytes, Seconds};
 use crate::present::message::{Failure, failure_line, retry_line, summary_line};
-use crate::present::order::Ending;
+use crate::present::order::{Ending, WritePoemError};
 use crate::present::progress::{
     Bars, Shown, Snapshot, State, StatusLine, Surroundings, choose, classic_chunk,
     classic_finished, classic_total, status_text,
@@ -340,13 +340,17 @@ impl Presenter {
         Ok(())
     }
 
-    /// A file that cannot be written loses its own poem; standard output that cannot be written ends everything.
+    /// A file that cannot be written loses its own poem, and so does a disk without room for one that waits; an output
+    /// that cannot be written ends everything.
     fn or_lose(&mut self, task: usize, written: Result<(), SinkError>) -> Result<(), SinkError> {
-        let error = match written {
-            Err(SinkError::File(error)) if matches!(self.sink, Sink::Directory(_)) => error,
+        let error: Box<dyn std::error::Error> = match written {
+            Err(SinkError::File(error)) if matches!(self.sink, Sink::Directory(_)) => error.into(),
+            Err(SinkError::Poem(error @ WritePoemError::Spool { task: of, .. })) if of == task => {
+                error.into()
+            }
             other => return other,
         };
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        let cause = error.source().map(|cause| format!(": {cause}"));
         let lost = Lost {
             kind: FailureKind::Io,
             message: format!("{error}{}", cause.unwrap_or_default()),
