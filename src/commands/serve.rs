@@ -92,11 +92,9 @@ async fn serve(config: ServeConfig, poems: Vec<Poem>) -> anyhow::Result<ExitCode
         Err(reason) => bail!("the servers did not start: {reason}"),
     };
     // Before anybody is told: a change after that must not be missed.
-    let _watcher = if config.watch {
-        Some(watch(&served, say)?)
-    } else {
-        None
-    };
+    if config.watch {
+        watch(&served, say)?;
+    }
     for server in &served {
         write_stdout(
             format!("{}\n", serving_line(&server.source, server.handle.port())).as_bytes(),
@@ -276,35 +274,33 @@ impl Served {
 }
 
 /// Reads a file again when it changes; poems under way finish with the old text.
-fn watch(served: &[Served], say: Say) -> anyhow::Result<watch::Watcher> {
-    let files: Vec<(PathBuf, ServerHandle)> = served
+fn watch(served: &[Served], say: Say) -> anyhow::Result<()> {
+    let servers: Vec<(PathBuf, ServerHandle)> = served
         .iter()
         .filter_map(|server| match &server.source {
             PoemSource::File(path) => Some((path.clone(), server.handle.clone())),
             PoemSource::Stdin => None,
         })
         .collect();
-    let paths = files.iter().map(|(path, _)| path.clone()).collect();
-    watch::watch(paths, move |changed| {
-        for (path, handle) in files.iter().filter(|(path, _)| path == changed) {
-            match (Poem::read(path), handle.server()) {
-                (Ok(poem), Some(server)) => {
-                    say.notice(&format!(
-                        "{} has changed; {} from the next reader on",
-                        path.display(),
-                        counted(poem.text.len() as u64, "byte")
-                    ));
-                    server.do_send(Recite(poem));
-                }
-                (Ok(_), None) => {}
-                (Err(error), _) => {
-                    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                    say.error(&format!(
-                        "{error}{}; the old text stays",
-                        cause.unwrap_or_default()
-                    ));
-                }
+    let files: Vec<_> = servers.iter().map(|(path, _)| path.clone()).collect();
+    watch::watch(&files, move |changed| match Poem::read(changed) {
+        Ok(poem) => {
+            say.notice(&format!(
+                "{} has changed; {} from the next reader on",
+                changed.display(),
+                counted(poem.text.len() as u64, "byte")
+            ));
+            let of_file = servers.iter().filter(|(path, _)| path == changed);
+            for server in of_file.filter_map(|(_, handle)| handle.server()) {
+                server.do_send(Recite(poem.clone()));
             }
+        }
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            say.error(&format!(
+                "{error}{}; the old text stays",
+                cause.unwrap_or_default()
+            ));
         }
     })
 }

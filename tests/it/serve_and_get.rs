@@ -262,6 +262,53 @@ fn a_watched_poem_changes_for_the_next_reader_only() {
 }
 
 #[test]
+fn a_watched_poem_may_change_with_its_directory() {
+    let (above, _) = file("");
+    let (old, new) = (above.path().join("old"), above.path().join("new"));
+    for (directory, text) in [(&old, "old"), (&new, "a new one")] {
+        fs::create_dir(directory).unwrap();
+        fs::write(directory.join("poem.txt"), text).unwrap();
+    }
+    let path = old.join("poem.txt");
+    let server = server_of(&path).args(["--watch"]).start();
+    fs::rename(&old, above.path().join("older")).unwrap();
+    fs::rename(&new, &old).unwrap();
+    server.wait_for("poem.txt has changed; 9 bytes from the next reader on");
+    get([server.port()]).run().code(0).said("a new one");
+    // The new directory is watched as the old one was.
+    fs::write(&path, "and another").unwrap();
+    server.wait_for("poem.txt has changed; 11 bytes from the next reader on");
+}
+
+#[test]
+fn a_poem_of_the_same_name_elsewhere_has_not_changed() {
+    let ((_one, first), (_two, second)) = (file("first"), file("second"));
+    let server = server_of(&first).args([&second]).args(["--watch"]).start();
+    fs::write(&second, "another second").unwrap();
+    server.wait_for("poem.txt has changed; 14 bytes from the next reader on");
+    let finished = server.stop().code(0);
+    let changes = finished.stderr.matches(" has changed; ").count();
+    assert_eq!(changes, 1, "{}", finished.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_watched_poem_that_becomes_a_pipe_keeps_nobody_waiting() {
+    let (directory, path) = file("old");
+    let other = directory.path().join("other.txt");
+    fs::write(&other, "other").unwrap();
+    let server = server_of(&path).args([&other]).args(["--watch"]).start();
+    fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    // Whoever sees this one has seen the pipe.
+    fs::write(&other, "another").unwrap();
+    server.wait_for("other.txt has changed; 7 bytes from the next reader on");
+    get([server.port()]).run().code(0).said("old");
+    server.stop().code(0);
+}
+
+#[test]
 fn a_poem_may_come_from_standard_input() {
     let mut command = byron();
     command.args(["serve", "-", "--once"]).stdin(Stdio::piped());
