@@ -125,15 +125,6 @@ impl OutputFile {
         self.file.write_all(bytes).map_err(|error| self.fail(error))
     }
 
-    /// Throws away what has been written, because the poem is fetched anew. Not possible for a pipe or a device.
-    pub fn restart(&mut self) -> Result<(), WriteFileError> {
-        use std::io::Seek;
-        self.file
-            .set_len(0)
-            .and_then(|()| self.file.rewind())
-            .map_err(|error| self.fail(error))
-    }
-
     /// The poem is whole: it takes its name.
     pub fn finish(mut self) -> Result<(), WriteFileError> {
         let Some(part) = self.part.clone() else {
@@ -282,18 +273,6 @@ mod tests {
             .finish()
             .unwrap();
         assert_eq!(names(&directory), ["other.txt", "poem.txt"]);
-    }
-
-    #[test]
-    fn a_restart_begins_at_the_first_byte() {
-        let directory = TempDir::new().unwrap();
-        let path = directory.path().join("poem.txt");
-        let mut output = OutputFile::create(&path, Existing::Replace, Partial::Remove).unwrap();
-        output.write(b"an older version").unwrap();
-        output.restart().unwrap();
-        output.write(b"new").unwrap();
-        output.finish().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 
     #[cfg(unix)]

@@ -206,24 +206,6 @@ impl OrderedPoems {
         Ok(self.tasks[task].written_bytes)
     }
 
-    /// Forgets what has arrived of a poem, which will be fetched again from its first byte and may have changed.
-    ///
-    /// Returns `false`, and forgets nothing, if some of it has been written already.
-    pub fn forget(&mut self, task: usize) -> bool {
-        let task = &mut self.tasks[task];
-        if task.written_bytes > 0 {
-            return false;
-        }
-        task.spool = Spool::default();
-        task.line.clear();
-        true
-    }
-
-    /// How many bytes of a poem have been written.
-    pub fn written_bytes(&self, task: usize) -> u64 {
-        self.tasks[task].written_bytes
-    }
-
     /// The task whose poem is written as it arrives, with `--order args`; the others wait for it.
     pub fn head(&self) -> Option<usize> {
         Some(self.head)

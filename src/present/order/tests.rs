@@ -244,19 +244,6 @@ fn a_line_without_end_is_broken() {
 }
 
 #[test]
-fn only_what_has_not_been_printed_can_be_forgotten() {
-    let mut poems = OrderedPoems::new(STREAM, vec![String::new(); 2]);
-    let mut out = Vec::new();
-    poems.chunk(0, b"first", &mut out).unwrap();
-    poems.chunk(1, b"old", &mut out).unwrap();
-    assert!(!poems.forget(0));
-    assert!(poems.forget(1));
-    poems.chunk(1, b"new", &mut out).unwrap();
-    poems.finished(0, Ending::Whole, &mut out).unwrap();
-    assert_eq!(out, b"firstnew");
-}
-
-#[test]
 fn a_reader_who_leaves_is_told_from_a_full_disk_for_spools() {
     struct Closed;
     impl Write for Closed {
