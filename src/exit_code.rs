@@ -26,7 +26,7 @@ pub enum ExitCode {
     Interrupted = 130,
     /// The reader of standard output went away.
     OutputClosed = 141,
-    /// Stopped by SIGTERM.
+    /// Stopped by SIGTERM or SIGHUP.
     Terminated = 143,
 }
 
@@ -52,7 +52,7 @@ pub mod exit {
     pub const INTERRUPTED: u8 = ExitCode::Interrupted as u8;
     /// The reader of standard output went away.
     pub const OUTPUT_CLOSED: u8 = ExitCode::OutputClosed as u8;
-    /// Stopped by SIGTERM.
+    /// Stopped by SIGTERM or SIGHUP.
     pub const TERMINATED: u8 = ExitCode::Terminated as u8;
 }
 
@@ -90,7 +90,7 @@ impl ExitCode {
             ExitCode::Bug => "A bug in byron; the message says how to report it.",
             ExitCode::Interrupted => "Stopped by SIGINT.",
             ExitCode::OutputClosed => "The reader of standard output went away.",
-            ExitCode::Terminated => "Stopped by SIGTERM.",
+            ExitCode::Terminated => "Stopped by SIGTERM or SIGHUP.",
         }
     }
 

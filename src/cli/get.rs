@@ -34,7 +34,7 @@ pub struct GetArguments {
     )]
     targets: Vec<Target>,
 
-    /// Write the poem to FILE, which appears when it is whole
+    /// Write the poem, or several in order, to FILE, which appears when all is there
     #[arg(short, long, value_name = "FILE", help_heading = heading::COMMON)]
     output: Option<PathBuf>,
 
@@ -61,7 +61,7 @@ pub struct GetArguments {
     #[arg(long, value_name = "DUR|off", default_value = "10s", value_parser = parse_limit, help_heading = heading::NETWORK)]
     connect_timeout: Limit,
 
-    /// Limit on the wait for the first byte; retried
+    /// Limit on the wait for the first byte
     #[arg(long, value_name = "DUR|off", default_value = "10s", value_parser = parse_limit, help_heading = heading::NETWORK)]
     first_byte_timeout: Limit,
 
@@ -86,7 +86,7 @@ pub struct GetArguments {
     #[arg(allow_hyphen_values = true)]
     separator: Option<String>,
 
-    /// Print one JSON object per line
+    /// Print one JSON object per line; keeps each poem in memory until it is whole
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "poem")]
     #[arg(value_enum, help_heading = heading::OUTPUT)]
     json: Option<JsonLines>,

@@ -56,7 +56,7 @@ pub struct ServeArguments {
     #[arg(long, help_heading = heading::COMMON)]
     watch: bool,
 
-    /// End after N poems have been served whole [default without N: 1]
+    /// End after each poem has been served whole N times [default without N: 1]
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     #[arg(value_parser = parse_count, help_heading = heading::COMMON)]
     once: Option<NonZeroUsize>,
@@ -93,7 +93,7 @@ pub struct ServeArguments {
     #[arg(long, value_name = "FILE", help_heading = heading::ADVANCED)]
     port_file: Option<PathBuf>,
 
-    /// Write a newline to this file descriptor once the ports are open, and close it
+    /// Write a newline to this file descriptor once the ports are open
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
     ready_fd: Option<u32>,
@@ -116,7 +116,7 @@ pub struct ServeConfig {
     pub linger: Duration,
     /// Whether a changed file is served anew.
     pub watch: bool,
-    /// After how many whole poems the server ends; never when absent.
+    /// After how many whole recitals of each poem the server ends; never when absent.
     pub poems_max: Option<NonZeroUsize>,
     /// The file for the ports.
     pub port_file: Option<PathBuf>,
