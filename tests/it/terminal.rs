@@ -40,7 +40,9 @@ fn screen(sent: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(sent).replace("\r\n", "\n");
     let rewritten = |line: &str| {
         let last = line.rsplit('\r').next().unwrap_or_default();
-        last.replace("\x1b[K", "")
+        ["\x1b[K", "\x1b[?7l", "\x1b[?7h"]
+            .iter()
+            .fold(last.to_owned(), |line, code| line.replace(code, ""))
     };
     text.split('\n').map(rewritten).collect()
 }
@@ -54,7 +56,8 @@ fn a_status_line_stands_below_the_poem_and_never_in_it() {
     one.write_all(b"First ").unwrap();
     get.stdout.wait_for("First ");
     one.write_all(b"line.\n").unwrap();
-    get.stdout.wait_for("line.\r\n\rbyron: 0 of 2 poems, 12 B");
+    get.stdout
+        .wait_for("line.\r\n\x1b[?7l\rbyron: 0 of 2 poems, 12 B");
     for (mut reader, text) in [
         (one, "Second line.\n"),
         (two, "First line.\nSecond line.\n"),

@@ -7,6 +7,10 @@ use super::{Snapshot, bar_line, status_text};
 /// With more targets than this, the rest share one line.
 const BARS_MAX: usize = 20;
 
+/// What a terminal does with a line that is too long (DECAWM): cut it, or go on below.
+const WRAP_OFF: &str = "\x1b[?7l";
+const WRAP_ON: &str = "\x1b[?7h";
+
 /// The lines of [`bar_line`] at the bottom of a terminal, rewritten in place and gone at the end.
 #[derive(Debug)]
 pub struct Bars {
@@ -91,7 +95,9 @@ impl StatusLine {
         }
         self.shown = true;
         let text: String = text.chars().take(width.saturating_sub(1)).collect();
-        Some(format!("\r{text}\x1b[K"))
+        // The terminal itself cuts what is too long for it, however narrow somebody makes it meanwhile: a second line would
+        // never be taken away again.
+        Some(format!("{WRAP_OFF}\r{text}\x1b[K{WRAP_ON}"))
     }
 
     /// Takes the line away; to be written before anything else is.
@@ -155,7 +161,10 @@ mod tests {
         let mut line = StatusLine::default();
         assert_eq!(line.hide(), "");
         assert_eq!(line.show("got 1", 80, false), None);
-        assert_eq!(line.show("got 1", 4, true).unwrap(), "\rgot\x1b[K");
+        assert_eq!(
+            line.show("got 1", 4, true).unwrap(),
+            "\x1b[?7l\rgot\x1b[K\x1b[?7h"
+        );
         assert_eq!(line.hide(), "\r\x1b[K");
         assert_eq!(line.hide(), "");
     }
