@@ -168,7 +168,7 @@ impl<A: Actor<Context = Context<A>>> ActorRef<A> {
         self.0.core.pid()
     }
 
-    /// True while the process runs.
+    /// True while the process runs: this one, not a later incarnation that has its mailbox.
     pub fn is_alive(&self) -> bool {
         !self.0.core.is_exiting()
     }
@@ -268,6 +268,9 @@ impl<R> Request<R> {
     ///
     /// A question that nobody waits for any more is skipped if its turn comes later (actix does the same); one that is
     /// being answered runs to its end.
+    ///
+    /// # Panics
+    /// There must be a tokio runtime on this thread, as there is in every arbiter.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some((limit, Box::pin(tokio::time::sleep(limit))));
         self

@@ -1,6 +1,7 @@
 //! [`DynamicSupervisor`]: many children of one kind that come and go; OTP's `simple_one_for_one`, without its waits.
 //!
-//! A child is started, restarted and forgotten in constant time, whatever the others do.
+//! A child is started, restarted and forgotten in constant time, whatever the others do. A start has no time limit of
+//! its own; nobody else waits for it.
 
 mod children;
 mod life;
@@ -169,7 +170,7 @@ struct Ending {
     errors: Vec<(ExitReason, usize)>,
 }
 
-/// A supervisor of children that come and go; see the [module's map](crate) for the static one.
+/// A supervisor of children that come and go; [`Supervisor`](crate::Supervisor) is the static one.
 ///
 /// ```
 /// # use actix::prelude::*;

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::exit::ExitReason;
-use crate::panics::drop_contained;
+use crate::panics::{contained, drop_contained};
 use crate::path::Path;
 use crate::pid::Pid;
 
@@ -97,7 +97,10 @@ impl Event {
             // An error holds about as much as it says.
             Some(reason @ (ExitReason::Error(_) | ExitReason::Shutdown(Some(_)))) => {
                 let mut length = Length(64);
-                let _ = write!(length, "{reason}");
+                // An error that panics when it is shown must not stop whoever tells of it: a process tells of its end.
+                contained(|| {
+                    let _ = write!(length, "{reason}");
+                });
                 length.0
             }
             _ => 0,

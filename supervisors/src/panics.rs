@@ -75,6 +75,11 @@ pub(crate) fn drop_contained<T>(value: T) -> Option<Caught> {
         .err()
 }
 
+/// Runs code of the user's whose panic is nobody's crash: a subscriber, an error's `Display`.
+pub(crate) fn contained(f: impl FnOnce()) {
+    drop(panic::catch_unwind(AssertUnwindSafe(f)).map_err(Caught::new));
+}
+
 /// Drops values one by one, so that the panic of one does not meet that of another (two at once abort the program); the
 /// first is returned.
 pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) -> Option<Caught> {

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::child_spec::{ChildId, Shutdown};
 use crate::exit::ExitReason;
+use crate::panics::contained;
 use crate::path::Path;
 use crate::pid::Pid;
 use crate::process::Core;
@@ -81,34 +82,38 @@ pub(crate) fn supervisor(
     reason: &dyn fmt::Display,
     offender: &Offender,
 ) {
-    tracing::error!(
-        target: "byron_supervisors::supervisor",
-        %supervisor,
-        context = context.name(),
-        %reason,
-        child = %offender.id,
-        pid = offender.pid.map(tracing::field::display),
-        children = offender.children,
-        restart = offender.restart,
-        significant = offender.significant,
-        shutdown = %offender.shutdown,
-        child_type = offender.child_type,
-        "{}: {reason}",
-        context.name(),
-    );
+    contained(|| {
+        tracing::error!(
+            target: "byron_supervisors::supervisor",
+            %supervisor,
+            context = context.name(),
+            %reason,
+            child = %offender.id,
+            pid = offender.pid.map(tracing::field::display),
+            children = offender.children,
+            restart = offender.restart,
+            significant = offender.significant,
+            shutdown = %offender.shutdown,
+            child_type = offender.child_type,
+            "{}: {reason}",
+            context.name(),
+        );
+    });
 }
 
 /// PROGRESS REPORT: a static child was started.
 pub(crate) fn progress(supervisor: &Path, offender: &Offender) {
-    tracing::info!(
-        target: "byron_supervisors::progress",
-        %supervisor,
-        child = %offender.id,
-        pid = offender.pid.map(tracing::field::display),
-        restart = offender.restart,
-        significant = offender.significant,
-        shutdown = %offender.shutdown,
-        child_type = offender.child_type,
-        "started",
-    );
+    contained(|| {
+        tracing::info!(
+            target: "byron_supervisors::progress",
+            %supervisor,
+            child = %offender.id,
+            pid = offender.pid.map(tracing::field::display),
+            restart = offender.restart,
+            significant = offender.significant,
+            shutdown = %offender.shutdown,
+            child_type = offender.child_type,
+            "started",
+        );
+    });
 }

@@ -1,13 +1,18 @@
 //! Links and exit signals, row by row of "Receiving Exit Signals".
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use byron_supervisors::{
-    ActorRef, ExitReason, Init, Pid, Placement, Spawn, exit, exited, is_alive, kill, shutdown,
+    ActorRef, ChildSpec, Context, ExitReason, Init, Pid, Placement, Spawn, SupFlags, Supervisor,
+    exit, exited, is_alive, kill, shutdown,
 };
+use tokio::sync::Notify;
 
-use crate::support::{Log, Puppet, Strings, eventually, panic_of, paused, puppet, settle, system};
+use crate::support::{
+    LIMIT, Log, Puppet, Strings, eventually, panic_of, paused, puppet, settle, system, unique,
+};
 
 async fn link(one: &ActorRef<Puppet>, other: Pid) {
     one.tell(move |_, ctx| ctx.link(other)).await;
@@ -459,5 +464,43 @@ fn shutdown_waits_and_then_kills() {
         assert_eq!(shutdown(stubborn.pid(), limit).await, ExitReason::Killed);
         assert!(begin.elapsed() >= limit);
         assert_eq!(shutdown(stubborn.pid(), limit).await, ExitReason::NoProc);
+    });
+}
+
+/// An error that cannot even say what it is.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("unspeakable")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+#[test]
+fn an_error_that_panics_when_it_is_shown_keeps_nobody_from_hearing_of_an_end() {
+    system(async {
+        let gate = Arc::new(Notify::new());
+        let opened = Arc::clone(&gate);
+        let (crier, _) = Spawn::new().start_init(move || async move {
+            opened.notified().await;
+            Err::<Init<Puppet>, _>(ExitReason::error(Unspeakable))
+        });
+        let pid = crier.pid();
+        // The event of a link is told of processes in a tree only.
+        let spec = ChildSpec::new("linked", move |ctx: &mut Context<Puppet>| {
+            ctx.link(pid);
+            Puppet::default()
+        });
+        let _sup = Supervisor::start(&unique("linked"), SupFlags::default(), vec![spec])
+            .await
+            .expect("it starts");
+        let end = exited(pid);
+        gate.notify_one();
+        let end = tokio::time::timeout(LIMIT / 4, end).await;
+        assert_eq!(end.map(|reason| reason.kind()), Ok("error"));
+        assert!(!is_alive(pid));
     });
 }
