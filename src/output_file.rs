@@ -4,8 +4,9 @@
 //! that is already there stays until its successor is complete. What is no regular file (`/dev/null`, a named pipe) is
 //! written to directly, since renaming over it would take it away from everyone else.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -38,6 +39,9 @@ pub enum WriteFileError {
     /// There is a file of that name, and it was to be kept.
     #[error("{} exists already; to replace it leave out --no-clobber", shown(.0))]
     Exists(PathBuf),
+    /// Another program is writing a poem to the same file.
+    #[error("{} is being written by another byron", shown(.0))]
+    Busy(PathBuf),
     /// The system refused; a full disk is the usual reason.
     #[error("cannot write {}", shown(path))]
     Write {
@@ -94,6 +98,12 @@ impl OutputFile {
             path.to_owned()
         };
         let part = with_suffix(&path, ".part");
+        // Somebody else's poem, on its way into the same file; what a crash left behind is not locked.
+        if let Ok(other) = File::open(&part)
+            && matches!(other.try_lock(), Err(TryLockError::WouldBlock))
+        {
+            return Err(WriteFileError::Busy(path));
+        }
         match fs::remove_file(&part) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
             _ => {}
@@ -104,6 +114,8 @@ impl OutputFile {
             .create_new(true)
             .open(&part)
             .map_err(fail)?;
+        // A file system without locks is no reason to fail: `finish` looks again.
+        let _ = file.try_lock();
         let output = OutputFile {
             path,
             part: Some(part),
@@ -132,6 +144,9 @@ impl OutputFile {
         };
         // Some file systems tell only now that the disk is full.
         self.file.sync_all().map_err(|error| self.fail(error))?;
+        if !is_same_file(&self.file, &part) {
+            return Err(WriteFileError::Busy(self.path.clone()));
+        }
         match self.existing {
             Existing::Replace => fs::rename(&part, &self.path).map_err(|error| self.fail(error))?,
             Existing::Keep => self.link_unless_exists(&part)?,
@@ -165,7 +180,9 @@ impl OutputFile {
 
 impl Drop for OutputFile {
     fn drop(&mut self) {
-        if let (Some(part), Partial::Remove) = (&self.part, self.partial) {
+        if let (Some(part), Partial::Remove) = (&self.part, self.partial)
+            && is_same_file(&self.file, part)
+        {
             // Nobody is left to be told, and a `.part` that stays does no harm.
             let _ = fs::remove_file(part);
         }
@@ -178,6 +195,14 @@ pub fn create_directory(path: &Path) -> Result<(), WriteFileError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Whether `path` still leads to `file`: another program may have put its own there.
+fn is_same_file(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -219,6 +244,39 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn two_poems_on_their_way_into_one_file_do_not_meet() {
+        let (directory, path) = directory_with("poem", "old");
+        let create = || OutputFile::create(&path, Existing::Replace, Partial::Remove);
+        let mut first = create().unwrap();
+        first.write(b"first").unwrap();
+        let second = create().unwrap_err();
+        assert!(
+            matches!(&second, WriteFileError::Busy(busy) if *busy == path),
+            "{second}"
+        );
+        // Where there are no locks, the second puts its own there.
+        fs::remove_file(with_suffix(&path, ".part")).unwrap();
+        fs::write(with_suffix(&path, ".part"), "second").unwrap();
+        assert!(matches!(first.finish(), Err(WriteFileError::Busy(_))));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(
+            names(&directory),
+            ["poem", "poem.part"],
+            "the other's is left alone"
+        );
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_is_in_nobodys_way() {
+        let (directory, path) = directory_with("poem.part", "half a po");
+        let path = path.with_extension("");
+        let mut poem = OutputFile::create(&path, Existing::Replace, Partial::Remove).unwrap();
+        poem.write(b"whole").unwrap();
+        poem.finish().unwrap();
+        assert_eq!(names(&directory), ["poem"]);
     }
 
     #[test]

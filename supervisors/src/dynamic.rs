@@ -57,6 +57,9 @@ pub struct DynamicFlags {
     pub auto_shutdown: AutoShutdown,
     /// How many children there may be; `None` sets no limit.
     pub children_max: Option<usize>,
+    /// How long a start may take before the child is killed and the start has failed; `None` waits for ever, and is right
+    /// for children without an async init.
+    pub start_timeout: Option<Duration>,
     /// How long to wait before a restart; not at all if `None`.
     pub backoff: Option<Backoff>,
 }
@@ -74,6 +77,7 @@ impl DynamicFlags {
             period: Duration::from_secs(5),
             auto_shutdown: AutoShutdown::Never,
             children_max: None,
+            start_timeout: None,
             backoff: None,
         }
     }
@@ -393,6 +397,7 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
             last_good: None,
             waiting: Some(waiting),
             timer: None,
+            is_overdue: false,
             terminated: Vec::new(),
         });
         self.launch(child, 0, ctx);

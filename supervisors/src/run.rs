@@ -540,7 +540,6 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         }
     }
 
-    /// Drops the parts one by one; the first panic is returned.
     /// What was not handled waits for the next incarnation; the message that was being handled does not.
     fn give_mail_back(&mut self) {
         let mut queue = self.ctx.shared.queue.lock();
@@ -558,6 +557,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         self.ctx.shared.core.taken.store(0, Ordering::Relaxed);
     }
 
+    /// Drops the parts one by one; the first panic is returned.
     fn drop_contained(self) -> Option<Caught> {
         let Self {
             mut ctx,

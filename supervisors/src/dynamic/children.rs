@@ -29,6 +29,8 @@ pub(super) struct Child {
     /// Who waits for the first start.
     pub(super) waiting: Option<Promise<Result<Option<Pid>, StartChildError>>>,
     pub(super) timer: Option<SpawnHandle>,
+    /// It was killed because its start took too long.
+    pub(super) is_overdue: bool,
     /// Not empty: it is being stopped on request, is not restarted, and these are told.
     pub(super) terminated: Vec<Promise<Result<(), ChildError>>>,
 }

@@ -53,9 +53,26 @@ impl DynamicSupervisor {
             },
         };
         child.state = ChildState::Starting(pid);
+        child.timer = self
+            .flags
+            .start_timeout
+            .map(|limit| ctx.run_later(limit, move |supervisor, _| supervisor.overdue(pid)));
         let mut children = children.lock();
         children.starting.insert(pid);
         children.by_pid.insert(pid, child);
+    }
+
+    /// A start has taken too long, unless it is over.
+    fn overdue(&mut self, pid: Pid) {
+        let children = self.shared();
+        let mut children = children.lock();
+        if let Some(child) = children.by_pid.get_mut(&pid)
+            && matches!(child.state, ChildState::Starting(_))
+        {
+            child.is_overdue = true;
+            drop(children);
+            kill(pid, 0);
+        }
     }
 
     pub(super) fn child_started(&mut self, started: Started, ctx: &mut Context<Self>) {
@@ -65,6 +82,12 @@ impl DynamicSupervisor {
             return;
         };
         let waiting = child.waiting.take();
+        // The start's timer; one that was told to stop has another.
+        let timer = if child.terminated.is_empty() {
+            child.timer.take()
+        } else {
+            None
+        };
         let mut ignored = None;
         if started.ignored {
             ignored = children.by_pid.remove(&started.pid);
@@ -75,6 +98,9 @@ impl DynamicSupervisor {
         }
         children.starting.remove(&started.pid);
         drop(children);
+        if let Some(timer) = timer {
+            ctx.cancel_future(timer);
+        }
         if let Some(promise) = waiting {
             promise.answer(Ok((!started.ignored).then_some(started.pid)));
         }
@@ -93,7 +119,7 @@ impl DynamicSupervisor {
 
     // ---- ends
 
-    pub(super) fn child_down(&mut self, down: Down, ctx: &mut Context<Self>) {
+    pub(super) fn child_down(&mut self, mut down: Down, ctx: &mut Context<Self>) {
         let Some(pid) = down.pid else { return };
         let shared = self.shared();
         let mut children = shared.lock();
@@ -106,6 +132,10 @@ impl DynamicSupervisor {
         drop(children);
         if let Some(timer) = child.timer.take() {
             ctx.cancel_future(timer);
+        }
+        if mem::take(&mut child.is_overdue) {
+            let limit = self.flags.start_timeout.unwrap_or_default();
+            down.reason = ExitReason::error(format!("did not start within {limit:?}"));
         }
         if let Some(ending) = &mut self.ending {
             note_error(ending, &self.flags, &down.reason);

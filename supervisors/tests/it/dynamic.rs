@@ -87,6 +87,29 @@ fn a_start_may_be_ignored_or_fail_and_nothing_is_kept() {
 }
 
 #[test]
+fn a_start_has_a_limit_if_one_is_set() {
+    paused(async {
+        let mut limited = with(Restart::Temporary, 0);
+        limited.start_timeout = Some(SECOND);
+        let sup = DynamicSupervisor::start(&unique("limited"), limited)
+            .await
+            .expect("it starts");
+        let never = || std::future::pending::<Result<Init<Idle>, ExitReason>>();
+        let failed = sup.send(StartDynamicChild::with_init(never)).await;
+        let reason = ExitReason::error("did not start within 1s");
+        assert_eq!(failed, Ok(Err(StartChildError::Failed(reason))));
+        // One that starts in time is left alone afterwards.
+        let started = sup.send(StartDynamicChild::new(|_| Idle)).await;
+        let pid = started
+            .expect("it lives")
+            .expect("it starts")
+            .expect("a process");
+        pass(SECOND * 2).await;
+        assert!(is_alive(pid));
+    });
+}
+
+#[test]
 fn no_more_than_children_max_run_at_once() {
     paused(async {
         let flags = DynamicFlags {
