@@ -26,7 +26,7 @@ pub const VERSION: u8 = 1;
     reason = "the fields are the keys of the format, the same in every variant"
 )]
 pub enum Event<'a> {
-    /// A task begins. Only with `--json=events`, like the next four.
+    /// A task begins. Only with `--json=events`, like the next three.
     Start { task: usize, target: &'a str },
     /// A connection stands; `peer_addr` is the address that answered.
     Connected {
@@ -50,13 +50,6 @@ pub enum Event<'a> {
         attempt: u32,
         delay_s: Seconds,
         message: &'a str,
-    },
-    /// An actor of the task crashed.
-    Crash {
-        task: usize,
-        target: &'a str,
-        actor: &'a str,
-        reason: &'a str,
     },
     /// A task ended without its poem.
     Failed {
