@@ -22,8 +22,9 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// How long a reader may read nothing at all before it is cut off, if nothing else is said.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a reader who has been sent everything may take to leave, if nothing else is said.
-pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a reader who has been sent everything may take to leave, if nothing else is said (nginx's `lingering_time`).
+/// What the kernel holds may take a slow reader long to read, and whatever it says after the close destroys the rest.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How a poem is served.
 #[derive(Debug, Clone, Copy)]

@@ -85,7 +85,7 @@ pub struct ServeArguments {
     drain: Duration,
 
     /// Limit on the wait for the reader to close after the last byte
-    #[arg(long, value_name = "DUR", default_value = "2s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
     #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
     linger: Duration,
 
@@ -343,6 +343,15 @@ mod tests {
         ] {
             assert_eq!(config(arguments).unwrap_err(), message);
         }
+    }
+
+    #[test]
+    fn limits_have_the_defaults_of_the_actors() {
+        let config = config("p").unwrap();
+        assert_eq!(config.linger, byron_actors::LINGER_TIMEOUT);
+        assert_eq!(config.write_timeout, Some(byron_actors::WRITE_TIMEOUT));
+        assert_eq!(config.drain, byron_actors::DRAIN);
+        assert_eq!(config.connections_max.get(), byron_actors::CONNECTIONS_MAX);
     }
 
     #[test]
