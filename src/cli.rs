@@ -15,6 +15,7 @@ use thiserror::Error;
 
 pub use self::get::{Expectation, GetArguments, GetConfig, JsonLines, Output};
 pub use self::serve::{Pace, ServeArguments, ServeConfig, ServedPoem};
+pub use self::server::ServerSettings;
 pub use self::value::ParseValueError;
 use crate::commands::completions::CompletionsArguments;
 use crate::commands::man::ManArguments;
@@ -23,6 +24,7 @@ use crate::quantity::ParseQuantityError;
 
 mod get;
 mod serve;
+mod server;
 mod value;
 
 /// The headings of the help, in the order in which they appear.

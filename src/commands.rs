@@ -13,6 +13,7 @@ pub mod demo;
 pub mod get;
 pub mod man;
 pub mod serve;
+mod server;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -5,19 +5,15 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 
-use super::value::parse_count;
-use super::{UsageError, Verbosity, VerbosityArguments, heading};
-use crate::endpoint::{
-    Interface, ListenEndpoint, PoemArgument, PoemSource, parse_listen, parse_listen_interface,
-    parse_listen_port, parse_poem_argument,
-};
-use crate::quantity::{Limit, parse_duration, parse_limit, parse_seconds, parse_size};
+use super::server::{PlaceArguments, ServerArguments, ServerSettings};
+use super::{UsageError, heading};
+use crate::endpoint::{ListenEndpoint, PoemArgument, PoemSource, parse_poem_argument};
+use crate::quantity::{parse_seconds, parse_size};
 
 /// The tutorial's slow server: this many bytes at a time.
 const CHUNK_BYTES_DEFAULT: u64 = 10;
@@ -40,9 +36,8 @@ pub struct ServeArguments {
     #[arg(value_name = "POEM[@ENDPOINT]", required = true, value_parser = poem_argument())]
     poems: Vec<PoemArgument>,
 
-    /// Port to listen on [default: a free one]
-    #[arg(long, value_name = "N", value_parser = parse_listen_port, help_heading = heading::COMMON)]
-    port: Option<u16>,
+    #[command(flatten)]
+    place: PlaceArguments,
 
     /// Send N bytes at a time [default with --delay: 10]
     #[arg(long, value_name = "N", value_parser = parse_size, help_heading = heading::COMMON)]
@@ -56,47 +51,8 @@ pub struct ServeArguments {
     #[arg(long, help_heading = heading::COMMON)]
     watch: bool,
 
-    /// End after each poem has been served whole N times [default without N: 1]
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
-    #[arg(value_parser = parse_count, help_heading = heading::COMMON)]
-    once: Option<NonZeroUsize>,
-
     #[command(flatten)]
-    verbosity: VerbosityArguments,
-
-    /// Interface for --port: an address, a name or * [default: localhost]
-    #[arg(long, value_name = "HOST", value_parser = parse_listen_interface, conflicts_with = "listen", help_heading = heading::NETWORK)]
-    iface: Option<Interface>,
-
-    /// Endpoint to listen on: PORT, HOST:PORT, *:PORT or tcp:PORT:interface=HOST:backlog=N; repeatable
-    #[arg(long, value_name = "ENDPOINT", value_parser = parse_listen, conflicts_with = "port", help_heading = heading::NETWORK)]
-    listen: Vec<ListenEndpoint>,
-
-    /// Readers at once; more have to wait
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = parse_count, help_heading = heading::NETWORK)]
-    max_connections: NonZeroUsize,
-
-    /// Limit on a reader who takes nothing
-    #[arg(long, value_name = "DUR|off", default_value = "60s", value_parser = parse_limit, help_heading = heading::NETWORK)]
-    write_timeout: Limit,
-
-    /// Limit on the poems still going when told to stop
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration, help_heading = heading::NETWORK)]
-    drain: Duration,
-
-    /// Limit on the wait for the reader to close after the last byte
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
-    #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
-    linger: Duration,
-
-    /// Write the ports to FILE once they are open, one per line
-    #[arg(long, value_name = "FILE", help_heading = heading::ADVANCED)]
-    port_file: Option<PathBuf>,
-
-    /// Write a newline to this file descriptor once the ports are open
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
-    ready_fd: Option<u32>,
+    server: ServerArguments,
 }
 
 /// What `byron serve` is to do.
@@ -106,24 +62,10 @@ pub struct ServeConfig {
     pub poems: Vec<ServedPoem>,
     /// How slowly; at once when absent.
     pub pace: Option<Pace>,
-    /// How many readers are served at once.
-    pub connections_max: NonZeroUsize,
-    /// How long a reader may take nothing.
-    pub write_timeout: Option<Duration>,
-    /// How long poems may go on when the server is told to stop.
-    pub drain: Duration,
-    /// How long to wait for the reader to close after the last byte.
-    pub linger: Duration,
     /// Whether a changed file is served anew.
     pub watch: bool,
-    /// After how many whole recitals of each poem the server ends; never when absent.
-    pub poems_max: Option<NonZeroUsize>,
-    /// The file for the ports.
-    pub port_file: Option<PathBuf>,
-    /// The file descriptor for readiness, by the protocol of s6.
-    pub ready_fd: Option<u32>,
-    /// How much is said on standard error.
-    pub verbosity: Verbosity,
+    /// How the server is run.
+    pub server: ServerSettings,
 }
 
 /// A poem and where it is served.
@@ -163,12 +105,7 @@ impl ServeArguments {
                 "standard input cannot be watched; put the poem into a file",
             ));
         }
-        let place = Place {
-            port: self.port,
-            iface: self.iface,
-            listen: self.listen,
-        };
-        let poems = place.assign(self.poems)?;
+        let poems = assign(self.place, self.poems)?;
         let mut taken = HashSet::new();
         let mut fixed = poems
             .iter()
@@ -185,70 +122,36 @@ impl ServeArguments {
         Ok(ServeConfig {
             poems,
             pace,
-            connections_max: self.max_connections,
-            write_timeout: self.write_timeout.0,
-            drain: self.drain,
-            linger: self.linger,
             watch: self.watch,
-            poems_max: self.once,
-            port_file: self.port_file,
-            ready_fd: self.ready_fd,
-            verbosity: self.verbosity.into(),
+            server: self.server.into(),
         })
     }
 }
 
-/// What the flags say about where to serve.
-struct Place {
-    port: Option<u16>,
-    iface: Option<Interface>,
-    listen: Vec<ListenEndpoint>,
-}
-
-impl Place {
-    fn assign(self, poems: Vec<PoemArgument>) -> Result<Vec<ServedPoem>, UsageError> {
-        let Place {
-            port,
-            iface,
-            listen,
-        } = self;
-        let flag = match (port, &iface, listen.is_empty()) {
-            (Some(_), _, _) => Some("--port"),
-            (None, _, false) => Some("--listen"),
-            (None, Some(_), true) => Some("--iface"),
-            (None, None, true) => None,
-        };
-        if let Some(flag) = flag {
-            if poems.len() > 1 {
-                return Err(UsageError::new(format!(
-                    "{flag} is for one poem, there are {}; give each its endpoint: \
-                     poetry/ecstasy.txt@10000 poetry/science.txt@10001",
-                    poems.len()
-                )));
-            }
-            if poems.iter().any(|poem| poem.endpoint.is_some()) {
-                return Err(UsageError::new(format!(
-                    "{flag} and POEM@ENDPOINT both say where; leave one out"
-                )));
-            }
+/// Gives each poem its endpoints: its own, or those of the flags if it is the only one.
+fn assign(place: PlaceArguments, poems: Vec<PoemArgument>) -> Result<Vec<ServedPoem>, UsageError> {
+    if let Some(flag) = place.flag() {
+        if poems.len() > 1 {
+            return Err(UsageError::new(format!(
+                "{flag} is for one poem, there are {}; give each its endpoint: \
+                 poetry/ecstasy.txt@10000 poetry/science.txt@10001",
+                poems.len()
+            )));
         }
-        let by_flags = if listen.is_empty() {
-            let local = ListenEndpoint::localhost(port.unwrap_or(0));
-            vec![ListenEndpoint {
-                interface: iface.unwrap_or(local.interface.clone()),
-                ..local
-            }]
-        } else {
-            listen
-        };
-        let served = poems
-            .into_iter()
-            .map(|PoemArgument { source, endpoint }| ServedPoem {
-                source,
-                endpoints: endpoint.map_or_else(|| by_flags.clone(), |endpoint| vec![endpoint]),
-            });
-        Ok(served.collect())
+        if poems.iter().any(|poem| poem.endpoint.is_some()) {
+            return Err(UsageError::new(format!(
+                "{flag} and POEM@ENDPOINT both say where; leave one out"
+            )));
+        }
     }
+    let by_flags = place.into_endpoints();
+    let served = poems
+        .into_iter()
+        .map(|PoemArgument { source, endpoint }| ServedPoem {
+            source,
+            endpoints: endpoint.map_or_else(|| by_flags.clone(), |endpoint| vec![endpoint]),
+        });
+    Ok(served.collect())
 }
 
 /// Either flag makes the server slow; the other has the tutorial's value then.
@@ -347,7 +250,7 @@ mod tests {
 
     #[test]
     fn limits_have_the_defaults_of_the_actors() {
-        let config = config("p").unwrap();
+        let config = config("p").unwrap().server;
         assert_eq!(config.linger, byron_actors::LINGER_TIMEOUT);
         assert_eq!(config.write_timeout, Some(byron_actors::WRITE_TIMEOUT));
         assert_eq!(config.drain, byron_actors::DRAIN);
@@ -374,11 +277,9 @@ mod tests {
 
     #[test]
     fn once_may_be_more_than_once() {
-        assert_eq!(config("p").unwrap().poems_max, None);
-        assert_eq!(config("--once p").unwrap().poems_max, NonZeroUsize::new(1));
-        assert_eq!(
-            config("--once=3 p").unwrap().poems_max,
-            NonZeroUsize::new(3)
-        );
+        for (arguments, expected) in [("p", None), ("--once p", Some(1)), ("--once=3 p", Some(3))] {
+            let readers_max = config(arguments).unwrap().server.readers_max;
+            assert_eq!(readers_max.map(NonZeroUsize::get), expected, "{arguments}");
+        }
     }
 }

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::cli::ServeConfig;
+use crate::cli::ServerSettings;
 
 /// Writes the ports, then the newline.
-pub(super) fn tell(config: &ServeConfig, ports: &[u16]) -> anyhow::Result<()> {
-    if let Some(path) = &config.port_file {
+pub(super) fn tell(settings: &ServerSettings, ports: &[u16]) -> anyhow::Result<()> {
+    if let Some(path) = &settings.port_file {
         write_ports(path, ports).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if let Some(fd) = config.ready_fd {
+    if let Some(fd) = settings.ready_fd {
         // A duplicate by name: taking an arbitrary number for an open file of one's own needs unsafe code.
         OpenOptions::new()
             .write(true)

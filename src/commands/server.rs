@@ -1,0 +1,317 @@
+//! The running of a server, whatever it serves: arbiters, endpoints, announcements, signals, the drain and the exit code.
+//!
+//! `serve` and its kin make the specifications of their trees on the [`Ground`], [`start`](Ground::start) them, and let
+//! [`Servers::run`] do the rest.
+
+mod ready;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::thread;
+use std::time::Duration;
+
+use actix::Arbiter;
+use anyhow::{Context, bail};
+use byron_actors::tree::{self, ServerHandle};
+use byron_actors::{BACKLOG, BindServerError, Drained, Interfaces, ListenOn, Manner, TallyCounts};
+use byron_supervisors::{ActorRef, ArbiterPool, ChildSpec, Supervisor, exited, snapshot};
+use futures_util::future::join_all;
+
+use super::{say, write_stdout};
+use crate::cli::{ServerSettings, Verbosity};
+use crate::endpoint::{Host, Interface, ListenEndpoint};
+use crate::exit_code::ExitCode;
+use crate::host::FOREVER;
+use crate::host::signals::{Request, Signals};
+use crate::present::message::{cannot_listen, counted, elapsed_text};
+
+/// How long the tree may take to stop once the last reader has gone.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a program of servers stands on: signals from before the first socket, and an arbiter for each processor.
+pub(super) struct Ground {
+    signals: Signals,
+    arbiters: Vec<Arbiter>,
+    pool: ArbiterPool,
+    say: Say,
+}
+
+/// One thing that is served at one endpoint.
+pub(super) struct Served {
+    /// The tutorial's line for it on standard output.
+    pub(super) line: String,
+    /// What a person may want to know besides where it is: `3003 bytes`.
+    pub(super) detail: String,
+    pub(super) handle: ServerHandle,
+}
+
+/// Servers that were started.
+pub(super) struct Servers {
+    ground: Ground,
+    root: ActorRef<Supervisor>,
+    served: Vec<Served>,
+    settings: ServerSettings,
+    /// What a reader is served: `poem`.
+    unit: &'static str,
+}
+
+impl Ground {
+    /// Takes the signals over, and starts the arbiters.
+    pub(super) fn new(settings: &ServerSettings) -> anyhow::Result<Ground> {
+        let signals = Signals::listen().context("cannot listen for signals")?;
+        let arbiters: Vec<_> = (0..arbiter_count()).map(|_| Arbiter::new()).collect();
+        Ok(Ground {
+            signals,
+            pool: ArbiterPool::new(arbiters.iter().map(Arbiter::handle)),
+            arbiters,
+            say: Say(settings.verbosity),
+        })
+    }
+
+    /// The arbiters, for the trees.
+    pub(super) fn pool(&self) -> &ArbiterPool {
+        &self.pool
+    }
+
+    /// Where lines for a person go.
+    pub(super) fn say(&self) -> Say {
+        self.say
+    }
+
+    /// Starts the trees of what is served; each reader of it gets one `unit`.
+    pub(super) async fn start(
+        self,
+        specs: Vec<ChildSpec>,
+        served: Vec<Served>,
+        settings: ServerSettings,
+        unit: &'static str,
+    ) -> anyhow::Result<Servers> {
+        match tree::start_servers("byron", specs).await {
+            Ok(root) => Ok(Servers {
+                ground: self,
+                root,
+                served,
+                settings,
+                unit,
+            }),
+            Err(reason) => bail!("the servers did not start: {reason}"),
+        }
+    }
+}
+
+impl Servers {
+    /// Says where they are, runs them until a signal, or until enough readers were served, and stops them.
+    pub(super) async fn run(mut self) -> anyhow::Result<ExitCode> {
+        self.announce()?;
+        let code = self.run_until_over().await;
+        tree::stop(&self.root, STOP_LIMIT).await;
+        for arbiter in self.ground.arbiters {
+            arbiter.stop();
+            let _ = arbiter.join();
+        }
+        Ok(code)
+    }
+
+    fn announce(&self) -> anyhow::Result<()> {
+        for server in &self.served {
+            write_stdout(format!("{}\n", server.line).as_bytes())?;
+            self.ground.say.notice(&server.whereabouts());
+        }
+        let ports: Vec<_> = self
+            .served
+            .iter()
+            .map(|server| server.handle.port())
+            .collect();
+        ready::tell(&self.settings, &ports)
+    }
+
+    /// Waits for a signal, for the last of a limited number of readers, or for the supervisor to give up.
+    async fn run_until_over(&mut self) -> ExitCode {
+        let Servers {
+            ground: Ground { signals, say, .. },
+            root,
+            served,
+            settings,
+            unit,
+        } = self;
+        let all_over = join_all(served.iter().map(|server| server.handle.over()));
+        tokio::pin!(all_over);
+        let root_exit = exited(root.pid());
+        tokio::pin!(root_exit);
+        loop {
+            tokio::select! {
+                _ = &mut all_over => return ExitCode::Done,
+                reason = &mut root_exit => {
+                    say.error(&format!("the root supervisor gave up ({reason}); -v says why, and so do the lines above"));
+                    return ExitCode::GaveUp;
+                }
+                request = signals.next() => match request {
+                    Request::ShowTree => say.error(&tree_text()),
+                    Request::Interrupt | Request::Terminate => {
+                        return drain(served, settings.drain, unit, signals, *say).await;
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Stops accepting, lets what is under way finish, and cuts off what takes too long. A second signal does not wait.
+async fn drain(
+    served: &[Served],
+    grace: Duration,
+    unit: &str,
+    signals: &mut Signals,
+    say: Say,
+) -> ExitCode {
+    let counts = served.iter().map(|server| server.handle.counts());
+    let going: u64 = counts
+        .map(|counts| counts.active.saturating_sub(counts.lingering))
+        .sum();
+    if going > 0 {
+        say.notice(&format!(
+            "{} still going; waiting up to {} for them (again: end now)",
+            counted(going, unit),
+            elapsed_text(grace)
+        ));
+    }
+    let drain_all = |grace| join_all(served.iter().map(move |server| server.handle.drain(grace)));
+    let drained: Vec<Drained> = tokio::select! {
+        drained = drain_all(grace) => drained,
+        _ = signals.end() => drain_all(Duration::ZERO).await,
+    };
+    say.notice(&total(served, unit));
+    let reset: usize = drained.iter().map(|drained| drained.reset).sum();
+    if reset == 0 {
+        return ExitCode::Done;
+    }
+    say.error(&format!("{} cut off", counted(reset as u64, "reader")));
+    ExitCode::DrainExpired
+}
+
+fn total(served: &[Served], unit: &str) -> String {
+    let counts = served.iter().map(|server| server.handle.counts());
+    let (mut units, mut gone, mut bytes) = (0, 0, 0);
+    for TallyCounts {
+        served,
+        client_gone,
+        bytes: sent,
+        ..
+    } in counts
+    {
+        (units, gone, bytes) = (units + served, gone + client_gone, bytes + sent);
+    }
+    let left = if gone > 0 {
+        format!(", {} left early", counted(gone, "reader"))
+    } else {
+        String::new()
+    };
+    format!(
+        "served {}{left}, {}",
+        counted(units, unit),
+        counted(bytes, "byte")
+    )
+}
+
+fn tree_text() -> String {
+    let trees: Vec<_> = snapshot().iter().map(ToString::to_string).collect();
+    format!("this is the tree:\n{}", trees.join("\n"))
+}
+
+/// One arbiter for each processor: a connection lives on the one that accepted it.
+fn arbiter_count() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How readers are served, so far as it does not depend on what.
+pub(super) fn manner(settings: &ServerSettings) -> Manner {
+    Manner {
+        pace: None,
+        connections_max: settings.connections_max.get(),
+        write_timeout: settings.write_timeout.unwrap_or(FOREVER),
+        linger_timeout: settings.linger,
+        readers: settings.readers_max.map(|readers| readers.get() as u64),
+    }
+}
+
+/// The addresses of an endpoint; a name is looked up.
+pub(super) fn listen_on(endpoint: &ListenEndpoint) -> anyhow::Result<ListenOn> {
+    let interfaces = match &endpoint.interface {
+        Interface::Every => Interfaces::Every,
+        Interface::Host(Host::Localhost) => Interfaces::Loopback,
+        Interface::Host(Host::Ip(ip)) => Interfaces::These(vec![*ip]),
+        Interface::Host(Host::Name(name)) => Interfaces::These(resolve(name)?),
+    };
+    Ok(ListenOn {
+        interfaces,
+        port: endpoint.port,
+        backlog: endpoint.backlog.unwrap_or(BACKLOG),
+    })
+}
+
+fn resolve(name: &str) -> anyhow::Result<Vec<IpAddr>> {
+    let found = (name, 0)
+        .to_socket_addrs()
+        .with_context(|| format!("cannot listen on {name}: no address of that name"))?;
+    let mut ips: Vec<_> = found.map(|found: SocketAddr| found.ip()).collect();
+    ips.dedup();
+    Ok(ips)
+}
+
+/// Why there is no server, and what to try.
+pub(super) fn explain(error: BindServerError) -> anyhow::Error {
+    let (listen_addr, kind) = match &error {
+        BindServerError::AddressInUse(listen_addr) => (*listen_addr, io::ErrorKind::AddrInUse),
+        BindServerError::NeedsPrivileges(listen_addr) => {
+            (*listen_addr, io::ErrorKind::PermissionDenied)
+        }
+        BindServerError::NotAvailable(listen_addr) => {
+            (*listen_addr, io::ErrorKind::AddrNotAvailable)
+        }
+        _ => return error.into(),
+    };
+    anyhow::Error::msg(cannot_listen(listen_addr, &kind.into()))
+}
+
+impl Served {
+    fn whereabouts(&self) -> String {
+        let places: Vec<_> = self
+            .handle
+            .local_addrs()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        format!(
+            "{} at {}, pid {}",
+            self.detail,
+            places.join(" and "),
+            std::process::id()
+        )
+    }
+}
+
+/// Lines for a person on standard error.
+#[derive(Clone, Copy)]
+pub(super) struct Say(Verbosity);
+
+impl Say {
+    pub(super) fn notice(self, line: &str) {
+        if self.0 > Verbosity::Quiet {
+            self.error(line);
+        }
+    }
+
+    pub(super) fn error(self, line: &str) {
+        say(line);
+    }
+
+    /// A notice for whoever may not have meant to be open to the world.
+    pub(super) fn openness(self, endpoint: &ListenEndpoint, handle: &ServerHandle) {
+        if endpoint.interface == Interface::Every {
+            self.notice(&format!(
+                "port {} is open to everyone who can reach this machine",
+                handle.port()
+            ));
+        }
+    }
+}
