@@ -8,6 +8,7 @@ pub mod commands;
 pub mod endpoint;
 pub mod exit_code;
 pub mod host;
+pub mod observe;
 pub mod output_file;
 pub mod present;
 pub mod quantity;

@@ -98,10 +98,20 @@ pub fn write_event(event: &Event<'_>, out: &mut impl Write) -> io::Result<()> {
         #[serde(flatten)]
         event: &'a Event<'a>,
     }
-    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, TerminalSafe);
-    Line { v: VERSION, event }.serialize(&mut serializer)?;
-    out.write_all(b"\n")?;
+    out.write_all(line(&Line { v: VERSION, event })?.as_bytes())?;
     out.flush()
+}
+
+/// Any value as one line of JSON, its newline included.
+///
+/// # Errors
+/// The value has no form in JSON.
+pub fn line(value: &impl Serialize) -> serde_json::Result<String> {
+    let mut line = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut line, TerminalSafe);
+    value.serialize(&mut serializer)?;
+    line.push(b'\n');
+    Ok(String::from_utf8(line).expect("JSON is UTF-8"))
 }
 
 impl Serialize for Seconds {
@@ -151,7 +161,7 @@ impl Formatter for TerminalSafe {
 mod tests {
     use super::*;
 
-    fn line(event: &Event<'_>) -> String {
+    fn written(event: &Event<'_>) -> String {
         let mut out = Vec::new();
         write_event(event, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -182,12 +192,12 @@ mod tests {
             message: "connection refused",
         };
         assert_eq!(
-            line(&failed),
+            written(&failed),
             r#"{"v":1,"event":"failed","task":2,"target":"127.0.0.1:10003","kind":"refused","attempts":3,"bytes":0,"elapsed_s":0.61,"message":"connection refused"}
 "#
         );
         assert_eq!(
-            line(&poem(b"...")),
+            written(&poem(b"...")),
             r#"{"v":1,"event":"poem","task":1,"target":"127.0.0.1:10001","bytes":615,"sha256":"9c1e","attempts":1,"elapsed_s":43.4,"end":"eof","poem":{"text":"..."}}
 "#
         );
@@ -199,7 +209,7 @@ mod tests {
             exit: 1,
         };
         assert_eq!(
-            line(&summary),
+            written(&summary),
             r#"{"v":1,"event":"summary","ok":1,"failed":1,"bytes":615,"elapsed_s":43.4,"exit":1}
 "#
         );
@@ -223,19 +233,19 @@ mod tests {
                 r#"{"v":1,"event":"chunk","task":1,"target":"127.0.0.1:10001","bytes":10,"total":410}"#,
             ),
         ] {
-            assert_eq!(line(&event), format!("{expected}\n"));
+            assert_eq!(written(&event), format!("{expected}\n"));
         }
     }
 
     #[test]
     fn a_poem_that_is_not_utf8_is_base64() {
-        assert!(line(&poem(b"\xff\xfe\xfd")).ends_with("\"poem\":{\"bytes\":\"//79\"}}\n"));
+        assert!(written(&poem(b"\xff\xfe\xfd")).ends_with("\"poem\":{\"bytes\":\"//79\"}}\n"));
     }
 
     #[test]
     fn nothing_in_a_line_acts_on_a_terminal_and_nothing_is_lost() {
         let text = "\u{1b}[2J \u{9b}2J \u{202e}x\u{7f}\n\"quoted\" 🌙";
-        let line = line(&poem(text.as_bytes()));
+        let line = written(&poem(text.as_bytes()));
         assert!(!line.chars().any(acts_on_terminal), "{line}");
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["poem"]["text"], text);

@@ -237,9 +237,11 @@ pub struct Events {
     pub missed: u64,
     /// How many the ring has dropped since the program began.
     pub dropped: u64,
+    /// The number of the newest event there is; 0 before the first.
+    pub last: u64,
 }
 
-/// The events after number `seq`; 0 asks for all that are left.
+/// The events after number `seq`; 0 asks for all that are left, `u64::MAX` only for the numbers.
 pub fn events_since(seq: u64) -> Events {
     let ring = RING.lock();
     let first = ring
@@ -257,6 +259,7 @@ pub fn events_since(seq: u64) -> Events {
             .collect(),
         missed: first.saturating_sub(next),
         dropped: ring.dropped,
+        last: ring.last,
     }
 }
 

@@ -1,0 +1,166 @@
+//! From what `byron-supervisors` tells of its processes to the model.
+
+use std::error::Error;
+use std::panic::{self, AssertUnwindSafe};
+use std::time::{Duration, SystemTime};
+
+use byron_supervisors as supervisors;
+use byron_supervisors::{ExitReason, events_since, snapshot};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{
+    Budget, Event, EventKind, LastExit, Mailbox, Messages, Node, Reason, ReasonKind, State,
+    Supervision, Tree, VERSION, bounded,
+};
+
+impl Tree {
+    /// What the trees of this program look like now.
+    pub fn now() -> Tree {
+        // First the number, then the look: what happens in between may be in the tree, and is told afterwards too.
+        let events = events_since(u64::MAX);
+        let moment = Moment::now();
+        let roots = snapshot();
+        Tree {
+            v: VERSION,
+            seq: events.last,
+            ts: moment.ts,
+            dropped: events.dropped,
+            roots: roots.iter().map(|root| node(root, moment)).collect(),
+        }
+    }
+}
+
+/// One moment on both clocks: people's, and the one that never goes back.
+#[derive(Clone, Copy)]
+struct Moment {
+    ts: Timestamp,
+    instant: Instant,
+}
+
+impl Moment {
+    fn now() -> Moment {
+        Moment {
+            ts: timestamp(SystemTime::now()),
+            instant: Instant::now(),
+        }
+    }
+
+    fn of(self, instant: Instant) -> Timestamp {
+        let ts = match instant.checked_duration_since(self.instant) {
+            Some(ahead) => self.ts.checked_add(ahead),
+            None => self.ts.checked_sub(self.instant - instant),
+        };
+        ts.unwrap_or(self.ts)
+    }
+}
+
+/// To the microsecond; a clock that is set to where RFC 3339 has no years counts as 1970.
+fn timestamp(at: SystemTime) -> Timestamp {
+    Timestamp::try_from(at)
+        .and_then(|ts| Timestamp::from_microsecond(ts.as_microsecond()))
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// What travels is as exact as what JSON says of it.
+fn to_microseconds(span: Duration) -> Duration {
+    Duration::from_micros(span.as_micros() as u64)
+}
+
+fn node(node: &supervisors::Node, moment: Moment) -> Node {
+    let state = State::from(node.state.name());
+    Node {
+        pid: node.state.pid().map(supervisors::Pid::as_u64),
+        actor: node.actor.to_owned(),
+        incarnation: node.incarnation,
+        since: node
+            .uptime
+            .and_then(|uptime| moment.ts.checked_sub(uptime).ok())
+            .and_then(|ts| Timestamp::from_microsecond(ts.as_microsecond()).ok()),
+        uptime: node.uptime.map(to_microseconds),
+        restarts: node.restarts,
+        next_attempt: node.state.until().map(|until| moment.of(until)),
+        mailbox: node.mailbox_len.map(|len| Mailbox {
+            len: len as u64,
+            ..Mailbox::default()
+        }),
+        messages: (!node.actor.is_empty()).then(|| Messages {
+            handled: node.handled,
+            ..Messages::default()
+        }),
+        last_exit: node.last_exit.as_ref().map(last_exit),
+        supervisor: node.supervisor.as_ref().map(supervision),
+        children: node
+            .children
+            .iter()
+            .map(|child| self::node(child, moment))
+            .collect(),
+        ..Node::new(node.path.to_string(), state)
+    }
+}
+
+fn supervision(info: &supervisors::SupervisorInfo) -> Supervision {
+    Supervision {
+        strategy: info.strategy.to_owned(),
+        // A supervisor that tolerates every restart says so with the largest number there is.
+        budget: (info.intensity != u32::MAX).then(|| Budget {
+            used: info.restarts_used as u64,
+            intensity: info.intensity,
+            period: to_microseconds(info.period),
+        }),
+        children_total: info.children_total as u64,
+        ..Supervision::default()
+    }
+}
+
+fn last_exit(exit: &supervisors::LastExit) -> LastExit {
+    LastExit {
+        reason: Reason::from(&exit.reason),
+        ts: timestamp(exit.at),
+        event: (exit.event != 0).then_some(exit.event),
+    }
+}
+
+impl From<&supervisors::Event> for Event {
+    fn from(event: &supervisors::Event) -> Event {
+        Event {
+            path: event.path.as_ref().map(ToString::to_string),
+            pid: event.pid.map(supervisors::Pid::as_u64),
+            incarnation: (event.incarnation != 0).then_some(event.incarnation),
+            reason: event.reason.as_ref().map(Reason::from),
+            note: event.note.as_deref().map(bounded),
+            cause: event.cause,
+            ..Event::new(
+                event.seq,
+                timestamp(event.at),
+                EventKind::from(event.kind.name()),
+            )
+        }
+    }
+}
+
+impl From<&ExitReason> for Reason {
+    fn from(reason: &ExitReason) -> Reason {
+        let plain = Reason::new(ReasonKind::from(reason.kind()));
+        match reason {
+            ExitReason::Panic(panic) => Reason {
+                text: bounded(panic.message.as_str()),
+                at: panic.location.clone(),
+                message: panic.in_message.map(str::to_owned),
+                during: panic.in_message.is_none().then(|| panic.during.to_string()),
+                ..plain
+            },
+            ExitReason::Error(error) | ExitReason::Shutdown(Some(error)) => Reason {
+                text: bounded(text_of(&**error)),
+                ..plain
+            },
+            _ => plain,
+        }
+    }
+}
+
+/// An error may be anybody's: one that panics when it is shown must not take down who looks.
+fn text_of(error: &dyn Error) -> String {
+    panic::catch_unwind(AssertUnwindSafe(|| error.to_string()))
+        .unwrap_or_else(|_| "an error that panics when it is shown".to_owned())
+}
