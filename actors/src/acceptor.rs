@@ -1,7 +1,7 @@
 //! The acceptor: the loop that takes readers out of a queue and starts a connection for each.
 //!
 //! A future, not an actor: a listener runs one on its own queue, a steward one on a queue whose listener stalls. It asks
-//! the gate before it accepts, takes readers in bounded batches and then lets the arbiter's other actors run, and pauses
+//! the gate before it accepts, takes connections in bounded batches and then lets the arbiter's other actors run, and pauses
 //! when the system has no descriptors or memory left.
 
 use std::future::Future;
@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use byron_supervisors::{ActorRef, DynamicSupervisor, Name, StartDynamicChild, whereis_actor};
+use byron_supervisors::{ActorRef, DynamicSupervisor, Name, whereis_actor};
 use tokio::time::Sleep;
 
-use crate::connection::Connection;
 use crate::gate::{AcceptorId, Entry};
-use crate::recital::Recital;
+use crate::service::Service;
+use crate::stream::Accepted;
 use crate::tally::Tally;
 
 /// How many readers are accepted before the arbiter's other actors run: a flood of new readers must not starve those
@@ -32,7 +32,7 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Acceptor {
     id: AcceptorId,
     queue: Queue,
-    recital: Arc<Recital>,
+    service: Arc<Service>,
     /// The name of the supervisor that takes the connections.
     connections: Name,
     supervisor: Option<ActorRef<DynamicSupervisor>>,
@@ -45,14 +45,14 @@ pub(crate) struct Acceptor {
 impl Acceptor {
     pub(crate) fn new(
         listener: TcpListener,
-        recital: Arc<Recital>,
+        service: Arc<Service>,
         connections: Name,
         is_steward: bool,
     ) -> io::Result<Self> {
         Ok(Self {
             id: AcceptorId::next(),
             queue: Queue::new(listener)?,
-            recital,
+            service,
             connections,
             supervisor: None,
             pause: None,
@@ -88,16 +88,16 @@ impl Future for Acceptor {
         while accepted < ACCEPT_BATCH {
             if let Some(pause) = &mut this.pause {
                 // The gate can close meanwhile, and wakes us.
-                if pause.as_mut().poll(task).is_pending() && !this.recital.gate.is_closed() {
+                if pause.as_mut().poll(task).is_pending() && !this.service.gate.is_closed() {
                     return Poll::Pending;
                 }
                 this.pause = None;
             }
-            let permit = match this.recital.gate.enter(this.id, task.waker()) {
+            let permit = match this.service.gate.enter(this.id, task.waker()) {
                 Entry::Open(permit) => permit,
                 Entry::Closed => return Poll::Ready(Ok(())),
                 Entry::Full => {
-                    Tally::add(&this.recital.tally.parked, 1);
+                    Tally::add(&this.service.tally().parked, 1);
                     return Poll::Pending;
                 }
             };
@@ -109,25 +109,23 @@ impl Future for Acceptor {
             match this.queue.poll_accept(task) {
                 Poll::Pending => {
                     if std::mem::take(&mut this.is_exhausted) {
-                        this.recital.goes_on();
+                        this.service.goes_on();
                     }
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(stream)) => {
                     accepted += 1;
                     if this.is_steward {
-                        Tally::add(&this.recital.tally.stewarded, 1);
+                        Tally::add(&this.service.tally().stewarded, 1);
                     }
-                    let recital = Arc::clone(&this.recital);
-                    let connection = Connection::new(stream, recital, permit);
-                    supervisor.do_send(StartDynamicChild::once(move |_| connection));
+                    supervisor.do_send(this.service.start(Accepted::new(stream), permit));
                 }
                 Poll::Ready(Err(error)) => match what_to_do(&error) {
                     Remedy::GoOn => accepted += 1,
                     Remedy::Pause => {
-                        Tally::add(&this.recital.tally.exhausted, 1);
+                        Tally::add(&this.service.tally().exhausted, 1);
                         if !std::mem::replace(&mut this.is_exhausted, true) {
-                            this.recital.runs_out(&error);
+                            this.service.runs_out(&error);
                         }
                         drop(permit);
                         this.begin_pause();
@@ -143,9 +141,9 @@ impl Future for Acceptor {
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
-        self.recital.gate.forget(self.id);
+        self.service.gate.forget(self.id);
         if self.is_exhausted {
-            self.recital.gives_up_waiting();
+            self.service.gives_up_waiting();
         }
     }
 }

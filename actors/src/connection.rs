@@ -1,6 +1,6 @@
 //! [`Connection`]: recites the poem to one reader.
 //!
-//! Started by the listener that accepted the reader (or its steward), as a temporary child of the dynamic supervisor of
+//! Started by the listener that accepted the reader (or its steward) as the poem's protocol says, as a temporary child of the dynamic supervisor of
 //! that arbiter; nobody restarts it, for its socket cannot be had a second time. Talks to nobody but the reader. Never
 //! copies the poem, and never lets a crash look like the end of one:
 //!
@@ -29,12 +29,10 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::time::{Instant, Sleep};
 
-use crate::gate::Permit;
+use crate::gate::{Fate, Permit};
 use crate::recital::Recital;
+use crate::stream::{Accepted, LINGER_BYTES_MAX};
 use crate::tally::Tally;
-
-/// How much a reader may say meanwhile before we stop listening.
-pub const LINGER_BYTES_MAX: usize = 1 << 20;
 
 /// The first pause between two looks whether the reader has left; each is twice the one before.
 const LINGER_LOOK: Duration = Duration::from_millis(10);
@@ -58,8 +56,6 @@ pub struct Connection {
     left: Bytes,
     phase: Phase,
     sleep: Option<Pin<Box<Sleep>>>,
-    /// Set when the end is known; a connection that is dropped without one was cut off by us.
-    fate: Option<Fate>,
     recital: Arc<Recital>,
     permit: Permit,
 }
@@ -89,14 +85,6 @@ enum Phase {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Served,
-    ClientGone,
-    WriteTimeout,
-    Failed,
-}
-
 /// The reader did not read for as long as the server allows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the reader read nothing for {0:?}")]
@@ -112,24 +100,16 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// For a reader who was just accepted. The socket must not block.
-    pub(crate) fn new(stream: TcpStream, recital: Arc<Recital>, permit: Permit) -> Self {
-        // Linux has handed both down from the listening socket.
-        if !cfg!(target_os = "linux") {
-            let socket = SockRef::from(&stream);
-            let _ = socket.set_linger(Some(Duration::ZERO));
-            let _ = socket.set_tcp_nodelay(true);
-        }
-        Tally::add(&recital.tally.accepted, 1);
+    /// For a reader who was just accepted.
+    pub(crate) fn new(accepted: Accepted, recital: Arc<Recital>, permit: Permit) -> Self {
         Self {
-            socket: Socket::Unregistered(stream),
+            socket: Socket::Unregistered(accepted.into_socket()),
             left: recital.poem().text,
             phase: Phase::Reciting {
                 due: Instant::now(),
                 chunk_left: 0,
             },
             sleep: None,
-            fate: None,
             recital,
             permit,
         }
@@ -148,7 +128,7 @@ impl Connection {
                     due,
                 } => {
                     if !ready!(self.unblock(since, task))? {
-                        return Poll::Ready(Ok(Fate::WriteTimeout));
+                        return Poll::Ready(Ok(Fate::TimedOut));
                     }
                     self.phase = Phase::Reciting { due, chunk_left };
                 }
@@ -185,7 +165,7 @@ impl Connection {
             .write(&self.left[..chunk_left.min(WRITE_BYTES_MAX)])
         {
             Ok(written) => {
-                Tally::add(&self.recital.tally.bytes, written as u64);
+                Tally::add(&self.permit.tally().bytes, written as u64);
                 self.left.advance(written);
                 chunk_left -= written;
                 let due = match self.recital.pace {
@@ -222,7 +202,8 @@ impl Connection {
     /// The kernel has every byte: from here on, a close is an end.
     fn finish(&mut self) -> io::Result<()> {
         // Counted before the reader can know that it has everything.
-        Tally::add(&self.recital.tally.lingering, 1);
+        Tally::add(&self.permit.tally().lingering, 1);
+        self.permit.settle(Fate::Served);
         self.phase = Phase::Lingering {
             until: Instant::now() + self.recital.linger_timeout,
             look: LINGER_LOOK,
@@ -273,22 +254,9 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let tally = &self.recital.tally;
-        let is_finished = matches!(self.phase, Phase::Lingering { .. });
-        if is_finished {
-            Tally::subtract(&tally.lingering, 1);
+        if matches!(self.phase, Phase::Lingering { .. }) {
+            Tally::subtract(&self.permit.tally().lingering, 1);
         }
-        let counter = match self.fate {
-            Some(Fate::Served) => &tally.served,
-            None if is_finished => &tally.served,
-            Some(Fate::ClientGone) => &tally.client_gone,
-            Some(Fate::WriteTimeout) => &tally.write_timeout,
-            Some(Fate::Failed) | None => &tally.reset,
-        };
-        if std::ptr::eq(counter, &tally.served) {
-            self.permit.served();
-        }
-        Tally::add(counter, 1);
     }
 }
 
@@ -313,18 +281,15 @@ impl ActorFuture<Connection> for Turns {
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
         let (fate, reason) = match ready!(connection.turn(task)) {
-            Ok(Fate::WriteTimeout) => {
+            Ok(Fate::TimedOut) => {
                 let limit = connection.recital.write_timeout;
-                (
-                    Fate::WriteTimeout,
-                    ExitReason::shutdown(WriteTimeout(limit)),
-                )
+                (Fate::TimedOut, ExitReason::shutdown(WriteTimeout(limit)))
             }
             Ok(fate) => (fate, ExitReason::Normal),
             Err(error) if is_reader_gone(&error) => (Fate::ClientGone, ExitReason::Normal),
-            Err(error) => (Fate::Failed, ExitReason::error(error)),
+            Err(error) => (Fate::Reset, ExitReason::error(error)),
         };
-        connection.fate = Some(fate);
+        connection.permit.settle(fate);
         ctx.exit(reason);
         Poll::Ready(())
     }

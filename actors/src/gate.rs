@@ -1,4 +1,5 @@
-//! The gate of a server: who may come in, and who is inside. Counting only; it knows no sockets and starts nothing.
+//! The gate of a service: who may come in, who is inside, and what became of them. Counting only; it knows no sockets
+//! and starts nothing.
 //!
 //! Every acceptor asks the gate before it accepts, so that a reader who finds no room waits in the kernel's queue, and
 //! every connection owns a [`Permit`] that is given back when it is dropped, however the connection died.
@@ -10,6 +11,9 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::protocol::Limits;
+use crate::tally::Tally;
 
 /// Names an acceptor at the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +84,7 @@ pub(crate) struct Gate(Arc<Inner>);
 struct Inner {
     state: Mutex<State>,
     changed: Notify,
+    tally: Tally,
 }
 
 impl fmt::Debug for Gate {
@@ -93,7 +98,8 @@ impl fmt::Debug for Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(active_max: usize, unserved: Option<u64>) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let unserved = limits.connections;
         Self(Arc::new(Inner {
             state: Mutex::new(State {
                 mode: if unserved == Some(0) {
@@ -102,12 +108,17 @@ impl Gate {
                     Mode::Open
                 },
                 active: 0,
-                active_max,
+                active_max: limits.connections_max,
                 unserved,
                 acceptors: Vec::new(),
             }),
             changed: Notify::new(),
+            tally: Tally::default(),
         }))
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.0.tally
     }
 
     /// Asks to let one reader in.
@@ -139,7 +150,7 @@ impl Gate {
         drop(state);
         Entry::Open(Permit {
             gate: self.clone(),
-            is_served: false,
+            fate: None,
         })
     }
 
@@ -219,28 +230,65 @@ impl Gate {
     }
 }
 
-/// One reader's place inside. Dropping it gives the place back.
-pub(crate) struct Permit {
+/// What became of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The peer has everything. Counts where the number of connections to serve is limited.
+    Served,
+    /// The peer left before the end.
+    ClientGone,
+    /// The peer did not read, or did not speak, for as long as it may.
+    TimedOut,
+    /// We cut it off: a crash, a kill, the end of a drain, or an error of ours.
+    Reset,
+}
+
+/// One connection's place inside, and how it is counted. Dropping it gives the place back; a connection that is dropped
+/// before its fate is [settled](Self::settle) was cut off by us.
+pub struct Permit {
     gate: Gate,
-    is_served: bool,
+    /// `None` until somebody comes in with it.
+    fate: Option<Fate>,
 }
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Permit")
+        f.debug_tuple("Permit").field(&self.fate).finish()
     }
 }
 
 impl Permit {
-    /// The reader has the whole poem, which counts where the number of readers to serve is limited.
-    pub(crate) fn served(&mut self) {
-        self.is_served = true;
+    /// Says what became of the connection; the last word counts.
+    pub fn settle(&mut self, fate: Fate) {
+        self.fate = Some(fate);
+    }
+
+    /// Somebody comes in with it.
+    pub(crate) fn admit(&mut self) {
+        Tally::add(&self.tally().accepted, 1);
+        self.fate = Some(Fate::Reset);
+    }
+
+    /// The counters of the service.
+    pub(crate) fn tally(&self) -> &Tally {
+        self.gate.tally()
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.gate.leave(self.is_served);
+        let tally = self.gate.tally();
+        let counter = match self.fate {
+            None => None,
+            Some(Fate::Served) => Some(&tally.served),
+            Some(Fate::ClientGone) => Some(&tally.client_gone),
+            Some(Fate::TimedOut) => Some(&tally.write_timeout),
+            Some(Fate::Reset) => Some(&tally.reset),
+        };
+        if let Some(counter) = counter {
+            Tally::add(counter, 1);
+        }
+        self.gate.leave(self.fate == Some(Fate::Served));
     }
 }
 
@@ -250,6 +298,13 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+
+    fn gate(connections_max: usize, connections: Option<u64>) -> Gate {
+        Gate::new(Limits {
+            connections_max,
+            connections,
+        })
+    }
 
     #[derive(Default)]
     struct Bell(AtomicUsize);
@@ -294,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_full_gate_parks_an_acceptor_and_a_leaving_reader_wakes_it() {
-        let gate = Gate::new(1, None);
+        let gate = gate(1, None);
         let (first, second) = (Acceptor::at(&gate), Acceptor::at(&gate));
         let permit = first.permit();
         assert!(matches!(second.enter(), Entry::Full));
@@ -306,21 +361,21 @@ mod tests {
 
     #[test]
     fn a_reader_who_leaves_early_does_not_count_as_served() {
-        let gate = Gate::new(9, Some(1));
+        let gate = gate(9, Some(1));
         let acceptor = Acceptor::at(&gate);
         let permit = acceptor.permit();
         assert!(matches!(acceptor.enter(), Entry::Full));
         drop(permit);
         assert!(!gate.is_closed());
         let mut permit = acceptor.permit();
-        permit.served();
+        permit.settle(Fate::Served);
         drop(permit);
         assert!(matches!(acceptor.enter(), Entry::Closed));
     }
 
     #[test]
     fn a_suspended_gate_lets_nobody_in_until_resumed_and_a_closed_one_never() {
-        let gate = Gate::new(9, None);
+        let gate = gate(9, None);
         let acceptor = Acceptor::at(&gate);
         gate.suspend();
         assert!(matches!(acceptor.enter(), Entry::Full));
@@ -334,7 +389,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_gate_is_emptied_when_the_last_reader_leaves() {
-        let gate = Gate::new(9, None);
+        let gate = gate(9, None);
         let permit = Acceptor::at(&gate).permit();
         gate.close();
         let mut emptied = std::pin::pin!(gate.emptied());

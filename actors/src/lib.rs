@@ -8,8 +8,8 @@
 //!
 //! | file | actor | started by | what it does |
 //! | --- | --- | --- | --- |
-//! | `server` | [`Server`] | [`tree`] | gives the word of command: another poem, suspend, resume, drain |
-//! | `listener` | [`Listener`] | `listeners` | accepts the readers of one arbiter at one address |
+//! | `server` | [`Server`] | [`tree`] | gives the word of command: suspend, resume, drain |
+//! | `listener` | [`Listener`] | `listeners` | accepts whoever connects to one arbiter at one address |
 //! | `steward` | [`Steward`] | `listeners` | stands in for listeners that stall |
 //! | `connection` | [`Connection`] | a listener | recites the poem to one reader |
 //! | `client` | [`Client`] | [`tree`] | asks a set of servers, one download each |
@@ -22,10 +22,13 @@
 //! | --- | --- |
 //! | `poem` | [`Poem`], a value, and how one is read |
 //! | `wire` | what both halves know of the bytes between them: [`Pace`], [`Prefix`], [`Rereading`] |
-//! | `binding` | [`Binding`], the sockets of a server, which outlive its listeners |
+//! | `protocol` | [`Protocol`]: what a service does with whoever connects |
+//! | `service` | what the actors of one service share, whatever its protocol |
+//! | `binding` | [`Binding`], the sockets of a service, which outlive its listeners |
 //! | `acceptor` | how listeners and stewards accept: in batches, with pauses, through the gate |
-//! | `gate` | how many readers there may be, and when the last one has left |
-//! | `recital` | what the actors of one server share: poem, [`Manner`], gate, tally |
+//! | `stream` | [`Accepted`], what an acceptor hands to a protocol, and the [`Stream`] it becomes |
+//! | `gate` | how many peers there may be, and when the last one has left |
+//! | `recital` | the poem server's protocol: the poem and the [`Manner`] of reciting it |
 //! | `tally` | what was counted |
 //! | `connect` | how a download gets a socket: resolve, then all addresses in turn |
 //!
@@ -77,6 +80,76 @@
 //! # }
 //! ```
 //!
+//! # To add a protocol
+//!
+//! A protocol is what a service does with whoever connects; the sockets, listeners, limits, counts, restarts and the drain
+//! are there already. One file: the actor that serves one connection, and a small type that implements [`Protocol`] by
+//! making that actor from an [`Accepted`] and a [`Permit`]. The actor opens its [`Stream`] (`accepted.open().await`, which
+//! does what the transport demands first), keeps the permit while it lives, settles its [`Fate`], and ends the stream
+//! with [`Stream::finish`] when the peer is to believe that it has everything; a stream that is dropped before is reset.
+//! Give the protocol to [`tree::service_spec`], and start what it answers under [`tree::start_servers`]:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use actix::fut::{ActorFutureExt, wrap_future};
+//! use actix::{Actor, AsyncContext};
+//! use byron_actors::{Accepted, Fate, LINGER_TIMEOUT, Limits, ListenOn, Permit, Protocol, ServiceConfig, tree};
+//! use byron_supervisors::{ArbiterPool, Context, ExitReason, StartDynamicChild};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! struct Greetings;
+//!
+//! struct Greeting(Option<(Accepted, Permit)>);
+//!
+//! impl Protocol for Greetings {
+//!     fn name(&self) -> &'static str {
+//!         "greeting"
+//!     }
+//!
+//!     fn start(self: Arc<Self>, accepted: Accepted, permit: Permit) -> StartDynamicChild {
+//!         StartDynamicChild::once(move |_| Greeting(Some((accepted, permit))))
+//!     }
+//! }
+//!
+//! impl Actor for Greeting {
+//!     type Context = Context<Self>;
+//!
+//!     fn started(&mut self, ctx: &mut Context<Self>) {
+//!         let (accepted, mut permit) = self.0.take().expect("it is started once");
+//!         let greet = async move {
+//!             let mut stream = accepted.open().await?;
+//!             stream.write_all(b"good morning").await?;
+//!             permit.settle(Fate::Served);
+//!             stream.finish(LINGER_TIMEOUT).await
+//!         };
+//!         ctx.spawn(wrap_future(greet).map(|outcome: std::io::Result<()>, _: &mut Self, ctx: &mut Context<Self>| {
+//!             ctx.exit(outcome.map_or_else(ExitReason::error, |()| ExitReason::Normal));
+//!         }));
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! actix::System::new().block_on(async {
+//!     let here = ArbiterPool::new([actix::Arbiter::current()]);
+//!     let config = ServiceConfig {
+//!         listen: ListenOn::loopback(0),
+//!         limits: Limits::default(),
+//!         protocol: Arc::new(Greetings),
+//!     };
+//!     let (spec, service) = tree::service_spec("greetings", config, &here)?;
+//!     let root = tree::start_servers("servers", vec![spec]).await.expect("it starts");
+//!
+//!     let mut heard = String::new();
+//!     let mut peer = tokio::net::TcpStream::connect(service.local_addrs()[0]).await?;
+//!     peer.read_to_string(&mut heard).await?;
+//!     assert_eq!(heard, "good morning");
+//!     tree::stop(&root, tree::STOP_TIMEOUT).await;
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
 //! # To add an actor
 //!
 //! One file, one place. The file has the shape of the others: what it is, who starts it, whom it talks to and what it
@@ -89,13 +162,17 @@ mod wire;
 
 mod acceptor;
 mod binding;
-mod connection;
 mod gate;
 mod listener;
-mod recital;
+mod protocol;
 mod server;
+mod service;
 mod steward;
+mod stream;
 mod tally;
+
+mod connection;
+mod recital;
 
 mod client;
 mod connect;
@@ -108,19 +185,22 @@ pub use acceptor::{ACCEPT_BATCH, ACCEPT_PAUSE};
 pub use binding::{BACKLOG, BindServerError, Binding, Interfaces, ListenOn};
 pub use client::{Client, ClientConfig, RETRIES, RETRY_DELAY, RETRY_DELAY_MAX, Retries, Target};
 pub use connect::{ADDRESSES_MAX, STAGGER, Whereabouts};
-pub use connection::{Connection, HowFar, LINGER_BYTES_MAX, Progress, Stumble, WriteTimeout};
+pub use connection::{Connection, HowFar, Progress, Stumble, WriteTimeout};
 pub use coordinator::{ATTEMPT_OVERDUE, Cancel, Chunk, Coordinator, Event, Events, WhichDownloads};
 pub use download::{
     CHUNK_BYTES_MIN, CONNECT_TIMEOUT, Download, DownloadError, Expectation, FIRST_BYTE_TIMEOUT,
     FailureKind, IDLE_TIMEOUT, IN_FLIGHT_BYTES_MAX, POEM_BYTES_MAX, Patience,
 };
+pub use gate::{Fate, Permit};
 pub use listener::{HEARTBEAT, Listener};
 pub use poem::{FILE_BYTES_MAX, Poem, ReadPoemError, Title};
-pub use recital::{CONNECTIONS_MAX, LINGER_TIMEOUT, Manner, WRITE_TIMEOUT};
+pub use protocol::{CONNECTIONS_MAX, Limits, Protocol, ServiceConfig};
+pub use recital::{Manner, ServerConfig, WRITE_TIMEOUT};
 pub use server::{
-    DRAIN, Drain, Drained, RESET_TIMEOUT, Recite, Resume, Server, ServerConfig, ServerStatus,
-    Status, Suspend, WhichConnections,
+    DRAIN, Drain, Drained, RESET_TIMEOUT, Resume, Server, ServerStatus, Status, Suspend,
+    WhichConnections,
 };
 pub use steward::{STALL_LIMIT, STEWARD_ROUND, Steward};
+pub use stream::{Accepted, LINGER_BYTES_MAX, LINGER_TIMEOUT, Stream};
 pub use tally::TallyCounts;
 pub use wire::{Pace, ParsePoemHashError, PoemChanged, PoemHash, Prefix, Rereading};

@@ -15,7 +15,7 @@ use byron_supervisors::{Context, ExitReason, Name};
 
 use crate::acceptor::Acceptor;
 use crate::binding::Binding;
-use crate::recital::Recital;
+use crate::service::Service;
 
 /// How often a listener says that it is well.
 pub const HEARTBEAT: Duration = Duration::from_millis(200);
@@ -35,7 +35,7 @@ pub(crate) struct Post {
 pub struct Listener {
     post: Post,
     binding: Arc<Binding>,
-    recital: Arc<Recital>,
+    service: Arc<Service>,
     connections: Name,
 }
 
@@ -49,13 +49,13 @@ impl Listener {
     pub(crate) fn new(
         post: Post,
         binding: Arc<Binding>,
-        recital: Arc<Recital>,
+        service: Arc<Service>,
         connections: Name,
     ) -> Self {
         Self {
             post,
             binding,
-            recital,
+            service,
             connections,
         }
     }
@@ -65,15 +65,15 @@ impl Actor for Listener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        if self.recital.gate.is_closed() {
+        if self.service.gate.is_closed() {
             return ctx.stop();
         }
         let acceptor = self
             .binding
             .lend(self.post.arbiter, self.post.address)
             .and_then(|socket| {
-                let recital = Arc::clone(&self.recital);
-                Acceptor::new(socket, recital, self.connections.clone(), false)
+                let service = Arc::clone(&self.service);
+                Acceptor::new(socket, service, self.connections.clone(), false)
             });
         match acceptor {
             Err(error) => ctx.exit(ExitReason::error(error)),
@@ -85,9 +85,9 @@ impl Actor for Listener {
                 ));
             }
         }
-        self.recital.beat(self.post.listener);
+        self.service.beat(self.post.listener);
         ctx.run_interval(HEARTBEAT, |listener, _| {
-            listener.recital.beat(listener.post.listener);
+            listener.service.beat(listener.post.listener);
         });
     }
 }

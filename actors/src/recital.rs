@@ -1,30 +1,23 @@
-//! What the actors of one server share: the poem, the pace, the limits, the gate and the tally.
+//! The recital: the poem, and the manner in which each connection recites it. The protocol of a poem server.
 //!
-//! Plain shared state, not an actor: it has to survive the restart of every actor that uses it, and the way of a poem
-//! must not lead through anybody's mailbox.
+//! Plain shared state, not an actor: the way of a poem must not lead through anybody's mailbox.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use byron_supervisors::StartDynamicChild;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
-use crate::gate::Gate;
+use crate::binding::ListenOn;
+use crate::connection::Connection;
+use crate::gate::Permit;
 use crate::poem::Poem;
-use crate::tally::{Tally, TallyCounts};
+use crate::protocol::{CONNECTIONS_MAX, Limits, Protocol};
+use crate::stream::{Accepted, LINGER_TIMEOUT};
 use crate::wire::Pace;
-
-/// How many readers one server serves at once, if nothing else is said.
-pub const CONNECTIONS_MAX: usize = 1024;
 
 /// How long a reader may read nothing at all before it is cut off, if nothing else is said.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long a reader who has been sent everything may take to leave, if nothing else is said (nginx's `lingering_time`).
-/// What the kernel holds may take a slow reader long to read, and whatever it says after the close destroys the rest.
-pub const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How a poem is served.
 #[derive(Debug, Clone, Copy)]
@@ -53,35 +46,55 @@ impl Default for Manner {
     }
 }
 
-/// One server's shared state.
+impl Manner {
+    /// For how many.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            connections_max: self.connections_max,
+            connections: self.readers,
+        }
+    }
+}
+
+/// What a poem server serves, where and how.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The poem.
+    pub poem: Poem,
+    /// Where.
+    pub listen: ListenOn,
+    /// How.
+    pub manner: Manner,
+}
+
+impl ServerConfig {
+    /// As fast as the readers read, on both loopback addresses, with the default limits.
+    pub fn new(poem: Poem, port: u16) -> Self {
+        Self {
+            poem,
+            listen: ListenOn::loopback(port),
+            manner: Manner::default(),
+        }
+    }
+}
+
+/// The protocol of a poem server.
 #[derive(Debug)]
 pub(crate) struct Recital {
     poem: Mutex<Poem>,
     pub(crate) pace: Option<Pace>,
     pub(crate) write_timeout: Duration,
     pub(crate) linger_timeout: Duration,
-    pub(crate) gate: Gate,
-    pub(crate) tally: Tally,
-    /// How many acceptors find no descriptor or no memory now.
-    exhausted: AtomicUsize,
-    epoch: Instant,
-    /// When each listener last beat, in milliseconds since the epoch.
-    beats: Box<[AtomicU64]>,
 }
 
 impl Recital {
-    pub(crate) fn new(poem: Poem, manner: Manner, listeners: usize) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(poem: Poem, manner: Manner) -> Self {
+        Self {
             poem: Mutex::new(poem),
             pace: manner.pace,
             write_timeout: manner.write_timeout,
             linger_timeout: manner.linger_timeout,
-            gate: Gate::new(manner.connections_max, manner.readers),
-            tally: Tally::default(),
-            exhausted: AtomicUsize::new(0),
-            epoch: Instant::now(),
-            beats: (0..listeners).map(|_| AtomicU64::new(0)).collect(),
-        })
+        }
     }
 
     /// The poem that the next reader hears.
@@ -93,42 +106,15 @@ impl Recital {
     pub(crate) fn set_poem(&self, poem: Poem) -> Poem {
         std::mem::replace(&mut self.poem.lock(), poem)
     }
+}
 
-    pub(crate) fn counts(&self) -> TallyCounts {
-        self.tally.counts(self.gate.active())
+impl Protocol for Recital {
+    fn name(&self) -> &'static str {
+        "poem"
     }
 
-    /// An acceptor finds no room for another socket. Said once for all of them, until the last one goes on.
-    pub(crate) fn runs_out(&self, error: &io::Error) {
-        if self.exhausted.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(poem = %self.poem().title, %error, "cannot accept; new readers wait");
-        }
-    }
-
-    /// It has accepted everybody who waited.
-    pub(crate) fn goes_on(&self) {
-        if self.gives_up_waiting() {
-            tracing::warn!(poem = %self.poem().title, "accepts again; nobody waits");
-        }
-    }
-
-    /// It has ended; true if no other one is without room.
-    pub(crate) fn gives_up_waiting(&self) -> bool {
-        self.exhausted.fetch_sub(1, Ordering::Relaxed) == 1
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// A listener says that it is well.
-    pub(crate) fn beat(&self, listener: usize) {
-        self.beats[listener].store(self.now_ms(), Ordering::Relaxed);
-    }
-
-    /// How long a listener has been silent.
-    pub(crate) fn silent_for(&self, listener: usize) -> Duration {
-        let beat = self.beats[listener].load(Ordering::Relaxed);
-        Duration::from_millis(self.now_ms().saturating_sub(beat))
+    fn start(self: Arc<Self>, accepted: Accepted, permit: Permit) -> StartDynamicChild {
+        let connection = Connection::new(accepted, self, permit);
+        StartDynamicChild::once(move |_| connection)
     }
 }

@@ -1,8 +1,8 @@
-//! [`Server`]: gives the word of command to everything that serves one poem.
+//! [`Server`]: gives the word of command to everything that belongs to one service.
 //!
-//! Started by [`tree`](crate::tree), between the connections and the listeners. Owns the decision to swap the poem,
-//! suspend, resume and drain; what it decides is in the state that listeners and connections share, so that its own crash
-//! costs no reader anything. Never sees a reader, a socket or a byte of poetry in transit.
+//! Started by [`tree`](crate::tree), between the connections and the listeners, whatever the protocol. Owns the decision
+//! to suspend, resume and drain; what it decides is in the state that listeners and connections share, so that its own
+//! crash costs nobody anything. Never sees a peer, a socket or a byte in transit.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,12 +15,11 @@ use byron_supervisors::{
 };
 use tokio::time::timeout;
 
-use crate::binding::{Binding, ListenOn};
-use crate::poem::{Poem, Title};
-use crate::recital::{Manner, Recital};
+use crate::binding::Binding;
+use crate::service::Service;
 use crate::tally::TallyCounts;
 
-/// How long a drain waits for the poems under way, if nothing else is said.
+/// How long a drain waits for the connections under way, if nothing else is said.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long a connection may take to be reset at the end of a drain.
@@ -29,32 +28,10 @@ pub const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before looking for connections that were not in the list the first time.
 const RESET_ROUND: Duration = Duration::from_millis(50);
 
-/// What a server serves, where and how.
-#[derive(Debug, Clone)]
-pub struct ServerConfig {
-    /// The poem.
-    pub poem: Poem,
-    /// Where.
-    pub listen: ListenOn,
-    /// How.
-    pub manner: Manner,
-}
-
-impl ServerConfig {
-    /// As fast as the readers read, on both loopback addresses, with the default limits.
-    pub fn new(poem: Poem, port: u16) -> Self {
-        Self {
-            poem,
-            listen: ListenOn::loopback(port),
-            manner: Manner::default(),
-        }
-    }
-}
-
-/// Commands everything that serves one poem.
+/// Commands everything that belongs to one service.
 pub struct Server {
     binding: Arc<Binding>,
-    recital: Arc<Recital>,
+    service: Arc<Service>,
     /// The names of the connections' supervisors, one for each arbiter.
     connections: Vec<Name>,
 }
@@ -68,12 +45,12 @@ impl fmt::Debug for Server {
 impl Server {
     pub(crate) fn new(
         binding: Arc<Binding>,
-        recital: Arc<Recital>,
+        service: Arc<Service>,
         connections: Vec<Name>,
     ) -> Self {
         Self {
             binding,
-            recital,
+            service,
             connections,
         }
     }
@@ -81,19 +58,6 @@ impl Server {
 
 impl Actor for Server {
     type Context = Context<Self>;
-}
-
-/// From the next reader on, recites this poem; readers who are listening hear the old one to its end. Answers the old one.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "Poem")]
-pub struct Recite(pub Poem);
-
-impl Handler<Recite> for Server {
-    type Result = MessageResult<Recite>;
-
-    fn handle(&mut self, Recite(poem): Recite, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.recital.set_poem(poem))
-    }
 }
 
 /// Stops accepting for a while: new readers wait in the kernel's queue (Ranch's `suspend_listener`).
@@ -105,7 +69,7 @@ impl Handler<Suspend> for Server {
     type Result = ();
 
     fn handle(&mut self, _: Suspend, _: &mut Context<Self>) {
-        self.recital.gate.suspend();
+        self.service.gate.suspend();
     }
 }
 
@@ -118,23 +82,21 @@ impl Handler<Resume> for Server {
     type Result = ();
 
     fn handle(&mut self, _: Resume, _: &mut Context<Self>) {
-        self.recital.gate.resume();
+        self.service.gate.resume();
     }
 }
 
-/// Asks a server how it is.
+/// Asks a service how it is.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "ServerStatus")]
 pub struct Status;
 
-/// How a server is.
+/// How a service is.
 #[derive(Debug, Clone)]
 pub struct ServerStatus {
-    /// The poem that the next reader hears.
-    pub title: Title,
-    /// How long it is.
-    pub poem_bytes: usize,
-    /// Where it is served.
+    /// The name of its protocol.
+    pub protocol: &'static str,
+    /// Where it listens.
     pub local_addrs: Vec<SocketAddr>,
     /// What was counted.
     pub tally: TallyCounts,
@@ -144,17 +106,15 @@ impl Handler<Status> for Server {
     type Result = MessageResult<Status>;
 
     fn handle(&mut self, _: Status, _: &mut Context<Self>) -> Self::Result {
-        let poem = self.recital.poem();
         MessageResult(ServerStatus {
-            title: poem.title,
-            poem_bytes: poem.text.len(),
+            protocol: self.service.protocol_name(),
             local_addrs: self.binding.local_addrs().to_vec(),
-            tally: self.recital.counts(),
+            tally: self.service.counts(),
         })
     }
 }
 
-/// Asks for the connections that are reciting or waiting for their reader to leave.
+/// Asks for the connections that are being served or wait for their peer to leave.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Vec<Pid>")]
 pub struct WhichConnections;
@@ -181,7 +141,7 @@ async fn which_connections(supervisors: &[Name]) -> Vec<Pid> {
     pids
 }
 
-/// Stops accepting, lets the poems under way finish for so long, then resets the rest.
+/// Stops accepting, lets the connections under way finish for so long, then resets the rest.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Drained")]
 pub struct Drain(pub Duration);
@@ -189,9 +149,9 @@ pub struct Drain(pub Duration);
 /// How a drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Drained {
-    /// Readers who were being served when it began.
+    /// Connections that were being served when it began.
     pub under_way: usize,
-    /// Readers who were cut off at its end.
+    /// Connections that were cut off at its end.
     pub reset: usize,
 }
 
@@ -199,39 +159,39 @@ impl Handler<Drain> for Server {
     type Result = ResponseFuture<Drained>;
 
     fn handle(&mut self, Drain(grace): Drain, _: &mut Context<Self>) -> Self::Result {
-        let (binding, recital) = (Arc::clone(&self.binding), Arc::clone(&self.recital));
+        let (binding, service) = (Arc::clone(&self.binding), Arc::clone(&self.service));
         let connections = self.connections.clone();
-        Box::pin(async move { drain(&binding, &recital, &connections, grace).await })
+        Box::pin(async move { drain(&binding, &service, &connections, grace).await })
     }
 }
 
 pub(crate) async fn drain(
     binding: &Binding,
-    recital: &Recital,
+    service: &Service,
     connections: &[Name],
     grace: Duration,
 ) -> Drained {
-    recital.gate.close();
+    service.gate.close();
     binding.close();
-    let under_way = recital.gate.active();
-    if timeout(grace, recital.gate.emptied()).await.is_ok() {
+    let under_way = service.gate.active();
+    if timeout(grace, service.gate.emptied()).await.is_ok() {
         return Drained {
             under_way,
             reset: 0,
         };
     }
-    let reset_before = recital.counts().reset;
+    let reset_before = service.counts().reset;
     // Again and again: one that was on its way from its acceptor to its supervisor is in nobody's list yet.
     let _ = timeout(RESET_TIMEOUT, async {
-        while recital.gate.active() > 0 {
+        while service.gate.active() > 0 {
             for pid in which_connections(connections).await {
                 exit(pid, ExitReason::SHUTDOWN);
             }
-            let _ = timeout(RESET_ROUND, recital.gate.emptied()).await;
+            let _ = timeout(RESET_ROUND, service.gate.emptied()).await;
         }
     })
     .await;
-    let reset = recital.counts().reset - reset_before;
+    let reset = service.counts().reset - reset_before;
     Drained {
         under_way,
         reset: usize::try_from(reset).unwrap_or(usize::MAX),

@@ -18,7 +18,7 @@ use byron_supervisors::{Context, ExitReason, Name};
 use crate::acceptor::Acceptor;
 use crate::binding::Binding;
 use crate::listener::Post;
-use crate::recital::Recital;
+use crate::service::Service;
 use crate::tally::Tally;
 
 /// How long a listener may be silent before a steward stands in for it.
@@ -33,7 +33,7 @@ pub struct Steward {
     /// For each post, the acceptor that stands in.
     standing_in: Vec<Option<SpawnHandle>>,
     binding: Arc<Binding>,
-    recital: Arc<Recital>,
+    service: Arc<Service>,
     connections: Name,
 }
 
@@ -47,30 +47,30 @@ impl Steward {
     pub(crate) fn new(
         posts: Vec<Post>,
         binding: Arc<Binding>,
-        recital: Arc<Recital>,
+        service: Arc<Service>,
         connections: Name,
     ) -> Self {
         Self {
             standing_in: vec![None; posts.len()],
             posts,
             binding,
-            recital,
+            service,
             connections,
         }
     }
 
     fn round(&mut self, ctx: &mut Context<Self>) {
-        if self.recital.gate.is_closed() {
+        if self.service.gate.is_closed() {
             return ctx.stop();
         }
         for at in 0..self.posts.len() {
-            let is_silent = self.recital.silent_for(self.posts[at].listener) > STALL_LIMIT;
+            let is_silent = self.service.silent_for(self.posts[at].listener) > STALL_LIMIT;
             match self.standing_in[at] {
                 None if is_silent => self.stand_in(at, ctx),
                 Some(acceptor) if !is_silent => {
                     ctx.cancel_future(acceptor);
                     self.standing_in[at] = None;
-                    Tally::subtract(&self.recital.tally.stalled, 1);
+                    Tally::subtract(&self.service.tally().stalled, 1);
                     tracing::info!(post = ?self.posts[at], "the listener is back");
                 }
                 _ => {}
@@ -84,15 +84,15 @@ impl Steward {
             .binding
             .lend(post.arbiter, post.address)
             .and_then(|socket| {
-                let recital = Arc::clone(&self.recital);
-                Acceptor::new(socket, recital, self.connections.clone(), true)
+                let service = Arc::clone(&self.service);
+                Acceptor::new(socket, service, self.connections.clone(), true)
             });
         match acceptor {
             // No descriptors, perhaps; the next round tries again.
             Err(error) => tracing::warn!(?post, %error, "cannot stand in for a stalled listener"),
             Ok(acceptor) => {
                 tracing::warn!(?post, "the listener stalls; its steward accepts");
-                Tally::add(&self.recital.tally.stalled, 1);
+                Tally::add(&self.service.tally().stalled, 1);
                 self.standing_in[at] = Some(ctx.spawn(wrap_future(acceptor).map(
                     |outcome, _: &mut Self, ctx: &mut Context<Self>| match outcome {
                         Ok(()) => ctx.stop(),
@@ -107,7 +107,7 @@ impl Steward {
 impl Drop for Steward {
     fn drop(&mut self) {
         let stalled = self.standing_in.iter().flatten().count() as u64;
-        Tally::subtract(&self.recital.tally.stalled, stalled);
+        Tally::subtract(&self.service.tally().stalled, stalled);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who supervises whom, with which strategy and why.
 //!
 //! ```text
-//! ecstasy            one_for_one           a server; whoever dies, the others go on
+//! ecstasy            one_for_one           a service; whoever dies, the others go on
 //! ├─ connections-0   dynamic, temporary    the connections of arbiter 0
 //! ├─ connections-1                         … and of each other arbiter
 //! ├─ server                                the word of command
@@ -32,6 +32,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,8 +48,11 @@ use crate::binding::{BindServerError, Binding};
 use crate::client::{Client, ClientConfig, Siblings};
 use crate::coordinator::{Cancel, Coordinator, Events, Gathering};
 use crate::listener::{Listener, Post};
-use crate::recital::Recital;
-use crate::server::{Drained, Server, ServerConfig, drain};
+use crate::poem::Poem;
+use crate::protocol::{Protocol, ServiceConfig};
+use crate::recital::{Recital, ServerConfig};
+use crate::server::{Drained, Server, drain};
+use crate::service::Service;
 use crate::steward::Steward;
 use crate::tally::TallyCounts;
 
@@ -83,24 +87,24 @@ fn one_for_one(children: usize) -> SupFlags {
     }
 }
 
-// ---- a server
+// ---- a service, and a poem server
 
-/// A server's specification has this handle: it leads to the running server, across restarts.
+/// A service's specification has this handle: it leads to the running service, across restarts.
 #[derive(Clone)]
-pub struct ServerHandle {
+pub struct ServiceHandle {
     name: Name,
     binding: Arc<Binding>,
-    recital: Arc<Recital>,
+    service: Arc<Service>,
     connections: Vec<Name>,
 }
 
-impl fmt::Debug for ServerHandle {
+impl fmt::Debug for ServiceHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ServerHandle of {}", self.name)
+        write!(f, "ServiceHandle of {}", self.name)
     }
 }
 
-impl ServerHandle {
+impl ServiceHandle {
     /// The port that was bound.
     pub fn port(&self) -> u16 {
         self.binding.port()
@@ -111,30 +115,100 @@ impl ServerHandle {
         self.binding.local_addrs()
     }
 
-    /// The server's actor, for its messages; `None` while it is being restarted.
+    /// What it does: the name of its protocol.
+    pub fn protocol(&self) -> &'static str {
+        self.service.protocol_name()
+    }
+
+    /// The actor that takes commands; `None` while it is being restarted.
     pub fn server(&self) -> Option<ActorRef<Server>> {
         whereis_actor(&self.name)
     }
 
     /// What was counted so far. Asks no actor.
     pub fn counts(&self) -> TallyCounts {
-        self.recital.counts()
+        self.service.counts()
     }
 
-    /// Waits until the server accepts nobody any more and the last reader has left: after the last of a limited number
-    /// of readers, or a drain.
+    /// Waits until the service accepts nobody any more and the last peer has left: after the last of a limited number
+    /// of connections, or a drain.
     pub async fn over(&self) {
-        self.recital.gate.emptied().await;
+        self.service.gate.emptied().await;
     }
 
     /// As the message [`Drain`](crate::Drain), whether or not the server's actor lives.
     pub async fn drain(&self, grace: Duration) -> Drained {
-        drain(&self.binding, &self.recital, &self.connections, grace).await
+        drain(&self.binding, &self.service, &self.connections, grace).await
     }
 }
 
-/// Binds a server's sockets, and makes the specification of its tree: from here on readers can connect, and wait until
-/// it is started.
+/// Binds a service's sockets, and makes the specification of its tree: from here on peers can connect, and wait until it
+/// is started.
+///
+/// # Errors
+/// An address cannot be bound.
+pub fn service_spec(
+    id: impl Into<ChildId>,
+    config: ServiceConfig,
+    arbiters: &ArbiterPool,
+) -> Result<(ChildSpec, ServiceHandle), BindServerError> {
+    let id = id.into();
+    let arbiters = arbiters.clone();
+    let arbiter_count = arbiters.arbiters().len();
+    let binding = Arc::new(Binding::bind(&config.listen, arbiter_count)?);
+    let listeners = arbiter_count * binding.local_addrs().len();
+    let service = Service::new(Arc::clone(&id), config.protocol, config.limits, listeners);
+    let name = unique("server", &id);
+    let connections = (0..arbiter_count)
+        .map(|arbiter| Name::from(format!("{name}/connections-{arbiter}")))
+        .collect();
+    let handle = ServiceHandle {
+        name: name.into(),
+        binding,
+        service,
+        connections,
+    };
+    let of = handle.clone();
+    let flags = one_for_one(arbiter_count + 2);
+    let spec = ChildSpec::supervisor(id, flags, move || service_children(&of, &arbiters));
+    Ok((spec, handle))
+}
+
+/// The handle of a poem server: a service, and the poem it recites.
+#[derive(Clone, Debug)]
+pub struct ServerHandle {
+    service: ServiceHandle,
+    recital: Arc<Recital>,
+}
+
+/// A poem server is a service, and does whatever one does.
+impl Deref for ServerHandle {
+    type Target = ServiceHandle;
+
+    fn deref(&self) -> &ServiceHandle {
+        &self.service
+    }
+}
+
+impl ServerHandle {
+    /// The service, without the poem.
+    pub fn service(&self) -> &ServiceHandle {
+        &self.service
+    }
+
+    /// The poem that the next reader hears.
+    pub fn poem(&self) -> Poem {
+        self.recital.poem()
+    }
+
+    /// From the next reader on, recites this poem; readers who are listening hear the old one to its end. Answers the
+    /// old one, and asks no actor.
+    pub fn recite(&self, poem: Poem) -> Poem {
+        self.recital.set_poem(poem)
+    }
+}
+
+/// As [`service_spec`], for a service that recites a poem.
 ///
 /// # Errors
 /// An address cannot be bound.
@@ -143,29 +217,17 @@ pub fn server_spec(
     config: ServerConfig,
     arbiters: &ArbiterPool,
 ) -> Result<(ChildSpec, ServerHandle), BindServerError> {
-    let id = id.into();
-    let arbiters = arbiters.clone();
-    let arbiter_count = arbiters.arbiters().len();
-    let binding = Arc::new(Binding::bind(&config.listen, arbiter_count)?);
-    let listeners = arbiter_count * binding.local_addrs().len();
-    let recital = Recital::new(config.poem, config.manner, listeners);
-    let name = unique("server", &id);
-    let connections = (0..arbiter_count)
-        .map(|arbiter| Name::from(format!("{name}/connections-{arbiter}")))
-        .collect();
-    let handle = ServerHandle {
-        name: name.into(),
-        binding,
-        recital,
-        connections,
+    let recital = Arc::new(Recital::new(config.poem, config.manner));
+    let service = ServiceConfig {
+        listen: config.listen,
+        limits: config.manner.limits(),
+        protocol: Arc::clone(&recital) as Arc<dyn Protocol>,
     };
-    let of = handle.clone();
-    let flags = one_for_one(arbiter_count + 2);
-    let spec = ChildSpec::supervisor(id, flags, move || server_children(&of, &arbiters));
-    Ok((spec, handle))
+    let (spec, service) = service_spec(id, service, arbiters)?;
+    Ok((spec, ServerHandle { service, recital }))
 }
 
-fn server_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<ChildSpec> {
+fn service_children(handle: &ServiceHandle, arbiters: &ArbiterPool) -> Vec<ChildSpec> {
     let mut children = Vec::new();
     for (at, (arbiter, name)) in arbiters
         .arbiters()
@@ -190,7 +252,7 @@ fn server_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<ChildSp
         ChildSpec::new("server", move |_| {
             Server::new(
                 Arc::clone(&of.binding),
-                Arc::clone(&of.recital),
+                Arc::clone(&of.service),
                 of.connections.clone(),
             )
         })
@@ -206,7 +268,7 @@ fn server_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<ChildSp
     children
 }
 
-fn listener_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<ChildSpec> {
+fn listener_children(handle: &ServiceHandle, arbiters: &ArbiterPool) -> Vec<ChildSpec> {
     let addresses = handle.local_addrs().len();
     let arbiters = arbiters.arbiters();
     let posts_of = |arbiter: usize| -> Vec<Post> {
@@ -228,7 +290,7 @@ fn listener_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<Child
                     Listener::new(
                         post.clone(),
                         Arc::clone(&of.binding),
-                        Arc::clone(&of.recital),
+                        Arc::clone(&of.service),
                         connections.clone(),
                     )
                 })
@@ -248,7 +310,7 @@ fn listener_children(handle: &ServerHandle, arbiters: &ArbiterPool) -> Vec<Child
                 Steward::new(
                     watched.clone(),
                     Arc::clone(&of.binding),
-                    Arc::clone(&of.recital),
+                    Arc::clone(&of.service),
                     connections.clone(),
                 )
             })

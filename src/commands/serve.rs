@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use actix::System;
 use anyhow::Context;
 use byron_actors::tree::{self, ServerHandle};
-use byron_actors::{Manner, Pace, Poem, Recite, ServerConfig};
+use byron_actors::{Manner, Pace, Poem, ServerConfig};
 
 use super::server::{Ground, Say, Served, explain, listen_on, manner};
 use crate::cli::{ServeConfig, ServedPoem};
@@ -65,7 +65,7 @@ async fn serve(config: ServeConfig, poems: Vec<Poem>) -> anyhow::Result<ExitCode
             served.push(Served {
                 line: serving_line(source, handle.port()),
                 detail: counted(poem.text.len() as u64, "byte"),
-                handle,
+                handle: handle.service().clone(),
             });
         }
     }
@@ -88,8 +88,8 @@ fn watch(servers: Vec<(PathBuf, ServerHandle)>, say: Say) -> anyhow::Result<()> 
                 counted(poem.text.len() as u64, "byte")
             ));
             let of_file = servers.iter().filter(|(path, _)| path == changed);
-            for server in of_file.filter_map(|(_, handle)| handle.server()) {
-                server.do_send(Recite(poem.clone()));
+            for (_, server) in of_file {
+                server.recite(poem.clone());
             }
         }
         Err(error) => {

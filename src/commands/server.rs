@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use anyhow::{Context, bail};
-use byron_actors::tree::{self, ServerHandle};
+use byron_actors::tree::{self, ServiceHandle};
 use byron_actors::{BACKLOG, BindServerError, Drained, Interfaces, ListenOn, Manner, TallyCounts};
 use byron_supervisors::{ActorRef, ArbiterPool, ChildSpec, Supervisor, exited, snapshot};
 use futures_util::future::join_all;
@@ -42,7 +42,7 @@ pub(super) struct Served {
     pub(super) line: String,
     /// What a person may want to know besides where it is: `3003 bytes`.
     pub(super) detail: String,
-    pub(super) handle: ServerHandle,
+    pub(super) handle: ServiceHandle,
 }
 
 /// Servers that were started.
@@ -306,7 +306,7 @@ impl Say {
     }
 
     /// A notice for whoever may not have meant to be open to the world.
-    pub(super) fn openness(self, endpoint: &ListenEndpoint, handle: &ServerHandle) {
+    pub(super) fn openness(self, endpoint: &ListenEndpoint, handle: &ServiceHandle) {
         if endpoint.interface == Interface::Every {
             self.notice(&format!(
                 "port {} is open to everyone who can reach this machine",

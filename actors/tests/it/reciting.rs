@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use byron_actors::{Connection, HowFar, Manner, Poem, Recite, Stumble};
+use byron_actors::{Connection, HowFar, Manner, Poem, Stumble};
 use byron_supervisors::{ActorRef, ExitReason, exited, kill};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -179,8 +179,7 @@ fn another_poem_is_for_the_next_reader() {
         let served = serve("old", pace(1, ms(100))).await;
         let mut reader = served.reader().await;
         assert_eq!(reader.read_u8().await.unwrap(), b'o');
-        let server = served.handle.server().unwrap();
-        let before = server.send(Recite(Poem::new("new", "new"))).await.unwrap();
+        let before = served.handle.recite(Poem::new("new", "new"));
         assert_eq!(before.text, "old");
         let next = served.reader().await;
         assert_eq!(read_all(reader).await.0, b"ld");
