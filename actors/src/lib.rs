@@ -22,6 +22,8 @@
 //! | --- | --- |
 //! | `poem` | [`Poem`], a value, and how one is read |
 //! | `wire` | what both halves know of the bytes between them: [`Pace`], [`Prefix`], [`Rereading`] |
+//! | `netstring` | [`Netstring`]: bytes with their length in front, whole or as they come |
+//! | `transform` | [`TRANSFORMS`], each of which makes another poem of a poem |
 //! | `protocol` | [`Protocol`]: what a service does with whoever connects |
 //! | `service` | what the actors of one service share, whatever its protocol |
 //! | `binding` | [`Binding`], the sockets of a service, which outlive its listeners |
@@ -157,7 +159,9 @@
 //! functions that decide, and their tests. The place is a `mod` line below, in the order a poem meets it. If it is
 //! started when the program starts, it also has a line in [`tree`].
 
+mod netstring;
 mod poem;
+mod transform;
 mod wire;
 
 mod acceptor;
@@ -193,6 +197,9 @@ pub use download::{
 };
 pub use gate::{Fate, Permit};
 pub use listener::{HEARTBEAT, Listener};
+pub use netstring::{
+    NETSTRING_BYTES_MAX, Netstring, NetstringError, NoDot, Unframing, frame, request,
+};
 pub use poem::{FILE_BYTES_MAX, Poem, ReadPoemError, Title};
 pub use protocol::{CONNECTIONS_MAX, Limits, Protocol, ServiceConfig};
 pub use recital::{Manner, ServerConfig, WRITE_TIMEOUT};
@@ -203,4 +210,7 @@ pub use server::{
 pub use steward::{STALL_LIMIT, STEWARD_ROUND, Steward};
 pub use stream::{Accepted, LINGER_BYTES_MAX, LINGER_TIMEOUT, Stream};
 pub use tally::TallyCounts;
+pub use transform::{
+    GROWTH_BYTES, GROWTH_MAX, TRANSFORMS, Transform, TransformError, transform_named,
+};
 pub use wire::{Pace, ParsePoemHashError, PoemChanged, PoemHash, Prefix, Rereading};
