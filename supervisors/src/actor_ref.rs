@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Handler, Message};
@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::exit::{Down, Exit, ExitReason};
 use crate::mailbox::{Letter, QueueOf};
 use crate::monitor::{self, Exited};
-use crate::panics::drop_each;
+use crate::panics::{self, drop_each};
 use crate::pid::{self, Pid};
 use crate::process::{Core, Observer, Process, Started, TrapExit};
 
@@ -304,10 +304,12 @@ impl<R> Future for Request<R> {
         {
             return Poll::Ready(Err(SendError::Exited(reason)));
         }
-        if let Some((limit, sleep)) = &mut this.timeout {
-            ready!(sleep.as_mut().poll(cx));
+        if let Some((limit, sleep)) = &mut this.timeout
+            && sleep.as_mut().poll(cx).is_ready()
+        {
             return Poll::Ready(Err(SendError::Timeout(*limit)));
         }
+        panics::wait_for(Some(this.process.core().pid()));
         Poll::Pending
     }
 }

@@ -243,6 +243,18 @@ impl<A: Actor<Context = Context<A>>> Future for RunAdopted<A> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<()> {
         let this = &mut *self;
+        let core = &this.process.core;
+        core.pulse.set_doing(During::Turn, None);
+        core.begin_turn();
+        let poll = this.poll_turn(task);
+        this.process.core.end_turn(false);
+        poll
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> RunAdopted<A> {
+    fn poll_turn(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+        let this = self;
         if !this.has_waker {
             this.has_waker = true;
             this.process.core.state().waker = Some(task.waker().clone());

@@ -2,7 +2,7 @@
 
 use std::any;
 use std::cell::Cell;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,14 +19,18 @@ use crate::actor_ref::{ActorRef, ByLetter, Shared};
 use crate::exit::{Down, During, Exit, ExitReason, MonitorRef};
 use crate::monitor;
 use crate::pid::Pid;
-use crate::process::{Observer, TrapExit};
+use crate::process::{DetailsFn, Observer, TrapExit};
 use crate::registry::Name;
 use crate::signal;
 use crate::spawn::Spawn;
+use crate::vitals;
 
 /// How many messages, and how many futures a handler spawned, one turn of a process may take before it lets the other
 /// processes of its arbiter run.
 pub const MESSAGES_PER_TURN: u32 = 200;
+
+/// The most that is shown of an actor's state, in bytes.
+pub const STATE_BYTES_MAX: usize = 4096;
 
 pub(crate) type BoxedFuture<A> = Pin<Box<dyn ActorFuture<A, Output = ()>>>;
 
@@ -59,6 +63,8 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) in_message: Option<&'static str>,
     /// The init goes on after `started`; see [`defer_ready`](Self::defer_ready).
     pub(crate) is_deferred: bool,
+    /// How the actor shows its state, if it does.
+    pub(crate) show: Option<fn(&A) -> String>,
     /// Monitors flushed during this turn: their `Down` may be among the letters already taken out of the queue.
     pub(crate) flushed: Vec<MonitorRef>,
     last_handle: SpawnHandle,
@@ -88,6 +94,7 @@ impl<A: Actor<Context = Self>> Context<A> {
             during: During::Init,
             in_message: None,
             is_deferred: false,
+            show: None,
             flushed: Vec::new(),
             last_handle: SpawnHandle::default(),
         }
@@ -218,10 +225,81 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.is_deferred = false;
     }
 
-    /// Notes what runs now, for the crash report.
+    /// Lets others see this actor's state, as its `Debug` shows it: the crash report tells it. Call it
+    /// in `started`.
+    ///
+    /// It is formatted when somebody looks, never before, and cut after [`STATE_BYTES_MAX`] bytes. A panic in it is nobody's
+    /// crash.
+    pub fn expose_state(&mut self)
+    where
+        A: fmt::Debug,
+    {
+        self.show = Some(show_state::<A>);
+    }
+
+    /// Tells more of this process in [`snapshot`](crate::snapshot())s: pairs of a name and a text, such as an address or
+    /// a count ([`Node::details`](crate::Node::details)). `details` is called for each snapshot, on the thread of whoever
+    /// takes it, also while this actor runs: let it read atomics, not lock what a handler holds. Up to
+    /// [`DETAILS_MAX`](crate::DETAILS_MAX) pairs are shown; a panic in it shows none.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::sync::atomic::{AtomicU64, Ordering};
+    /// # use actix::prelude::*;
+    /// # use byron_supervisors::{ChildSpec, Context, SupFlags, Supervisor, snapshot};
+    /// struct Listener {
+    ///     readers: Arc<AtomicU64>,
+    /// }
+    ///
+    /// impl Actor for Listener {
+    ///     type Context = Context<Self>;
+    ///
+    ///     fn started(&mut self, ctx: &mut Context<Self>) {
+    ///         let readers = Arc::clone(&self.readers);
+    ///         ctx.describe(move || vec![("readers", readers.load(Ordering::Relaxed).to_string())]);
+    ///     }
+    /// }
+    ///
+    /// # System::new().block_on(async {
+    /// let listener = ChildSpec::new("listener", |_| Listener { readers: Arc::default() });
+    /// let _root = Supervisor::start("root", SupFlags::default(), vec![listener]).await.expect("it starts");
+    /// assert_eq!(snapshot()[0].children[0].details, [("readers", "0".to_owned())]);
+    /// # });
+    /// ```
+    pub fn describe(
+        &mut self,
+        details: impl Fn() -> Vec<(&'static str, String)> + Send + Sync + 'static,
+    ) {
+        let details: Arc<DetailsFn> = Arc::new(details);
+        let before = self.shared.core.state().ties().details.replace(details);
+        // Outside the lock.
+        drop(before);
+    }
+
+    /// Notes what runs now, for the crash report and for whoever looks.
     pub(crate) fn handling<M>(&mut self) {
-        self.during = During::Message;
-        self.in_message = Some(any::type_name::<M>());
+        let message = any::type_name::<M>();
+        // Most messages are of the type of the one before.
+        let is_known = self
+            .in_message
+            .is_some_and(|known| vitals::is_same(known, message));
+        if !is_known {
+            self.during = During::Message;
+            self.in_message = Some(message);
+            self.shared
+                .core
+                .pulse
+                .set_doing(self.during, self.in_message);
+        }
+    }
+
+    /// As [`handling`](Self::handling), for what is not a message.
+    pub(crate) fn doing(&mut self, during: During) {
+        if self.during != during || self.in_message.is_some() {
+            self.during = during;
+            self.in_message = None;
+            self.shared.core.pulse.set_doing(during, None);
+        }
     }
 
     fn observer(&self) -> Arc<dyn Observer>
@@ -288,6 +366,9 @@ impl<A: Actor<Context = Self>> AsyncContext<A> for Context<A> {
     where
         F: ActorFuture<A, Output = ()> + 'static,
     {
+        if self.waits.is_empty() {
+            self.shared.core.pulse.begin_wait();
+        }
         self.waits.push(Box::pin(future));
     }
 
@@ -362,5 +443,38 @@ where
             Handler::handle(actor, message, ctx).handle(ctx, None);
         }
         Poll::Ready(())
+    }
+}
+
+/// An actor's `Debug`, cut where it gets long. For the length of a page it is not worth the lines of `{:#?}`.
+fn show_state<A: fmt::Debug>(actor: &A) -> String {
+    let mut text = Bounded {
+        text: String::new(),
+        bytes_max: STATE_BYTES_MAX,
+    };
+    // The error is our own: enough was said.
+    let _ = write!(text, "{actor:?}");
+    text.text
+}
+
+/// Takes so many bytes of text and refuses the rest, so that whoever writes stops.
+pub(crate) struct Bounded {
+    pub(crate) text: String,
+    pub(crate) bytes_max: usize,
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let room = self.bytes_max.saturating_sub(self.text.len());
+        if more.len() <= room {
+            self.text.push_str(more);
+            return Ok(());
+        }
+        let end = (0..=room).rev().find(|at| more.is_char_boundary(*at));
+        self.text.push_str(&more[..end.unwrap_or_default()]);
+        self.text.push('…');
+        // Nothing after the mark.
+        self.bytes_max = 0;
+        Err(fmt::Error)
     }
 }

@@ -45,6 +45,10 @@ pub enum EventKind {
     Link,
     /// A person, or a program for one, did something from outside.
     Operator,
+    /// A mailbox has become full, or, where it has no bound, very long.
+    MailboxHigh,
+    /// A turn of a process took long, and kept all others of its arbiter waiting.
+    HandlerSlow,
 }
 
 impl EventKind {
@@ -60,6 +64,8 @@ impl EventKind {
             Self::Stop => "stop",
             Self::Link => "link",
             Self::Operator => "operator",
+            Self::MailboxHigh => "mailbox_high",
+            Self::HandlerSlow => "handler_slow",
         }
     }
 }

@@ -50,6 +50,7 @@ mod supervisor;
 mod event;
 mod report;
 mod snapshot;
+mod vitals;
 
 pub use actor_ref::{ActorRef, Request, SendError};
 pub use adopt::{addr_of, adopt, whereis_addr};
@@ -58,7 +59,7 @@ pub use child_spec::{
     AutoShutdown, ChildId, ChildSpec, ChildType, InvalidSpec, OnRestart, Restart, SHUTDOWN_TIMEOUT,
     START_TIMEOUT, Shutdown, SupFlags,
 };
-pub use context::{Context, MESSAGES_PER_TURN};
+pub use context::{Context, MESSAGES_PER_TURN, STATE_BYTES_MAX};
 pub use dynamic::{DynamicFlags, DynamicSupervisor, StartDynamicChild, TerminateDynamicChild};
 pub use event::{
     EVENT_BYTES_MAX, EVENTS_MAX, Event, EventKind, Events, events_since, next_events,
@@ -75,11 +76,18 @@ pub use registry::{Name, RegisterError, register, registered, unregister, wherei
 pub use report::ReportContext;
 pub use run::Init;
 pub use signal::{exit, kill, kill_by_operator, shutdown};
-pub use snapshot::{ChildState, LastExit, Node, SHOWN_CHILDREN_MAX, SupervisorInfo, snapshot};
+pub use snapshot::{
+    ChildState, DETAIL_BYTES_MAX, DETAILS_MAX, LastExit, Node, SHOWN_CHILDREN_MAX, SupervisorInfo,
+    snapshot,
+};
 pub use spawn::{ArbiterPool, Placement, Spawn, spawn};
 pub use strategy::Strategy;
 pub use supervisor::{
     ChildCounts, ChildError, ChildInfo, ChildSpecInfo, CountChildren, DeleteChild,
     FailedToStartChild, GetChildSpec, RestartChild, StartChild, StartChildError, Supervisor,
     TerminateChild, WhichChildren,
+};
+pub use vitals::{
+    BUSY_AFTER, DEADLOCK_AFTER, Doing, Flags, HANDLER_SLOW, MAILBOX_HIGH, STUCK_AFTER, Vitals,
+    Waiting, deadlocked, vitals,
 };

@@ -13,6 +13,7 @@ use crate::pid::Pid;
 
 thread_local! {
     static CURRENT: Cell<Option<Pid>> = const { Cell::new(None) };
+    static WAITS_FOR: Cell<Option<Pid>> = const { Cell::new(None) };
     static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -20,6 +21,14 @@ thread_local! {
 /// were [adopted](crate::adopt) too.
 pub fn current_pid() -> Option<Pid> {
     CURRENT.try_with(Cell::get).ok().flatten()
+}
+
+/// Notes whose answer the code that runs on this thread waits for; returns what was noted before.
+pub(crate) fn wait_for(pid: Option<Pid>) -> Option<Pid> {
+    WAITS_FOR
+        .try_with(|noted| noted.replace(pid))
+        .ok()
+        .flatten()
 }
 
 /// Marks the thread as running `pid` until it is dropped.

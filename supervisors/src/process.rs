@@ -22,6 +22,7 @@ use crate::pid::{self, Pid, PidHasher};
 use crate::registry::{self, Name};
 use crate::report;
 use crate::snapshot::Introspect;
+use crate::vitals::{HANDLER_SLOW, Pulse};
 
 /// The erased side of a process: enough to watch it, signal it and show it.
 pub(crate) trait Process: Send + Sync {
@@ -87,6 +88,8 @@ pub(crate) struct End {
     /// A panic of the actor's `Drop` that is not the reason.
     pub(crate) drop_panic: Option<Panic>,
     pub(crate) mailbox_len: usize,
+    /// What the actor showed of its state, if it does and this is a crash.
+    pub(crate) state: Option<String>,
 }
 
 impl End {
@@ -97,6 +100,7 @@ impl End {
             is_signal: false,
             drop_panic: None,
             mailbox_len: 0,
+            state: None,
         }
     }
 
@@ -109,6 +113,11 @@ impl End {
             is_signal: true,
             ..Self::new(reason, cause)
         }
+    }
+
+    /// The process failed by itself.
+    pub(crate) fn is_crash(&self) -> bool {
+        !self.is_signal && matches!(self.reason, ExitReason::Panic(_) | ExitReason::Error(_))
     }
 
     /// A panic while the actor was dropped. It is the reason of a process that would have ended in order; where
@@ -156,7 +165,12 @@ pub(crate) struct Ties {
     /// Processes whose parent this one is. They hear of its end; it hears of theirs by monitor.
     pub(crate) children: PidSet,
     pub(crate) names: Vec<Name>,
+    /// What the actor tells of itself in snapshots.
+    pub(crate) details: Option<Arc<DetailsFn>>,
 }
+
+/// See [`Context::describe`](crate::Context::describe).
+pub(crate) type DetailsFn = dyn Fn() -> Vec<(&'static str, String)> + Send + Sync;
 
 impl State {
     /// The ties, to add one.
@@ -184,12 +198,14 @@ pub(crate) struct Core {
     pub(crate) handled: AtomicU64,
     /// Messages that the process has taken out of its queue and not handled yet.
     pub(crate) taken: AtomicUsize,
+    pub(crate) pulse: Pulse,
     introspect: OnceLock<Arc<dyn Introspect>>,
     state: Mutex<State>,
 }
 
 impl Core {
     pub(crate) fn new(kind: &'static str, label: Option<Label>, state: State) -> Self {
+        let is_static = label.as_ref().is_some_and(|label| !label.dynamic);
         Self {
             pid: Pid::next(),
             kind,
@@ -198,6 +214,7 @@ impl Core {
             control: AtomicU8::new(0),
             handled: AtomicU64::new(0),
             taken: AtomicUsize::new(0),
+            pulse: Pulse::new(is_static),
             introspect: OnceLock::new(),
             state: Mutex::new(state),
         }
@@ -246,6 +263,54 @@ impl Core {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// How many links and monitors there are.
+    pub(crate) fn ties_count(&self) -> (usize, usize) {
+        let state = self.state();
+        let links = state.ties.as_ref().map_or(0, |ties| ties.links.len());
+        (links, state.monitors.len())
+    }
+
+    /// What the actor tells of itself.
+    pub(crate) fn details(&self) -> Option<Arc<DetailsFn>> {
+        self.state().ties.as_ref()?.details.clone()
+    }
+
+    /// A turn begins.
+    pub(crate) fn begin_turn(&self) {
+        self.pulse.begin_turn(self.born.elapsed());
+    }
+
+    /// The turn is over.
+    pub(crate) fn end_turn(&self, is_waiting: bool) {
+        let since_birth = self.born.elapsed();
+        self.pulse.set_waiting(is_waiting, since_birth);
+        let doing = self.pulse.doing(self.born);
+        let took = self.pulse.end_turn(since_birth);
+        if took > HANDLER_SLOW {
+            let what = doing.map_or_else(String::new, |doing| format!(", at the end {doing}"));
+            self.tell_note(
+                EventKind::HandlerSlow,
+                format!("a turn took {took:.1?}{what}"),
+            );
+        }
+    }
+
+    /// Writes down something worth knowing of a process of a tree.
+    pub(crate) fn tell_note(&self, kind: EventKind, note: String) {
+        if let Some(label) = &self.label {
+            event::record(
+                kind,
+                Draft {
+                    path: Some(&label.path),
+                    pid: Some(self.pid),
+                    incarnation: label.incarnation,
+                    note: Some(note),
+                    ..Draft::default()
+                },
+            );
+        }
     }
 
     pub(crate) fn exit_reason(&self) -> Option<ExitReason> {
@@ -431,12 +496,14 @@ impl Core {
             links,
             children,
             names,
+            details,
         } = ties.map_or_else(Ties::default, |ties| *ties);
         state.monitors = monitors;
         // Told from the back, in the order in which they were made.
         state.monitors.reverse();
         drop(state);
         drop_contained((waker, signals, trap));
+        drop_contained(details);
 
         registry::release(self.pid, &names);
         self.control.fetch_or(DEAD, Ordering::AcqRel);
@@ -515,8 +582,7 @@ impl Core {
     /// Writes the exit down, and a crash report if it was one.
     fn tell(&self, end: &End) -> u64 {
         let reason = &end.reason;
-        let is_crash =
-            !end.is_signal && matches!(reason, ExitReason::Panic(_) | ExitReason::Error(_));
+        let is_crash = end.is_crash();
         let is_told = match &self.label {
             Some(label) => !label.dynamic || !reason.is_normal(),
             None => is_crash || end.drop_panic.is_some(),
@@ -536,10 +602,10 @@ impl Core {
             },
         );
         if is_crash {
-            report::crash(self, reason, end.mailbox_len, event);
+            report::crash(self, reason, end, event);
         } else if let Some(panic) = &end.drop_panic {
             let reason = ExitReason::Panic(Arc::new(panic.clone()));
-            report::crash(self, &reason, end.mailbox_len, event);
+            report::crash(self, &reason, end, event);
         }
         event
     }

@@ -10,15 +10,16 @@ use crate::exit::ExitReason;
 use crate::panics::contained;
 use crate::path::Path;
 use crate::pid::Pid;
-use crate::process::Core;
+use crate::process::{Core, End};
 
 /// One report for each process that ends by a panic or an error (proc_lib's CRASH REPORT).
-pub(crate) fn crash(core: &Core, reason: &ExitReason, mailbox_len: usize, event: u64) {
+pub(crate) fn crash(core: &Core, reason: &ExitReason, end: &End, event: u64) {
     let panic = match reason {
         ExitReason::Panic(panic) => Some(&**panic),
         _ => None,
     };
     let uptime = core.born().elapsed();
+    let waits_for = core.pulse.waiting(core.born()).and_then(|wait| wait.on);
     tracing::error!(
         target: "byron_supervisors::crash",
         pid = %core.pid(),
@@ -29,7 +30,9 @@ pub(crate) fn crash(core: &Core, reason: &ExitReason, mailbox_len: usize, event:
         panic = panic.map(|panic| panic.message.as_str()),
         location = panic.and_then(|panic| panic.location.as_deref()),
         in_message = panic.and_then(|panic| panic.in_message),
-        mailbox = mailbox_len,
+        mailbox = end.mailbox_len,
+        waits_for = waits_for.map(tracing::field::display),
+        state = end.state.as_deref(),
         uptime_ms = uptime.as_millis() as u64,
         event,
         "crashed: {reason}",

@@ -24,6 +24,7 @@ use crate::exit::{During, ExitReason};
 use crate::mailbox::BoxedMail;
 use crate::panics::{self, Caught, catch, drop_contained, drop_each};
 use crate::process::{End, Observer, Process, Started};
+use crate::vitals::{self, MAILBOX_HIGH};
 
 /// What the init of an actor may answer, if it did not fail (`gen_server:init/1`).
 #[derive(Debug)]
@@ -69,6 +70,8 @@ struct Live<A: Actor<Context = Context<A>>> {
     wait: Option<BoxedFuture<A>>,
     actor: A,
     is_started: bool,
+    /// It was told that the mailbox is long, and has not been half as long since.
+    is_high: bool,
 }
 
 /// The end of the way that addresses lead.
@@ -119,6 +122,11 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         let core = &self.shared.core;
         core.set_exiting();
         let mut stage = std::mem::replace(&mut self.stage, Stage::Over);
+        if let Stage::Live(live) = &stage
+            && end.is_crash()
+        {
+            end.state = live.show();
+        }
         let _inside = panics::Inside::enter(core.pid());
         if let Some(kept) = self.shared.queue.kept() {
             *kept.last_exit.lock() = Some(end.reason.clone());
@@ -215,6 +223,22 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<()> {
         let this = &mut *self;
+        this.shared.core.begin_turn();
+        let poll = this.poll_turn(task);
+        let is_waiting = match &this.stage {
+            Stage::Live(live) => !live.ctx.waits.is_empty(),
+            Stage::Init(_) => false,
+            // Nobody sees the numbers of the dead.
+            Stage::Over => return poll,
+        };
+        this.shared.core.end_turn(is_waiting);
+        poll
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Run<A> {
+    fn poll_turn(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+        let this = self;
         if !this.has_waker {
             // The waker of a task that nobody wraps never changes.
             this.has_waker = true;
@@ -307,6 +331,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             wait: None,
             actor,
             is_started: false,
+            is_high: false,
         }
     }
 
@@ -320,7 +345,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         if self.ctx.state == ActorState::Started {
             self.ctx.state = ActorState::Running;
         }
-        self.ctx.during = During::Started;
+        self.ctx.doing(During::Started);
         self.actor.started(&mut self.ctx);
         self.is_started = true;
     }
@@ -365,8 +390,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     /// The way out, as actix has it. False if `stopping` refused.
     fn stop(&mut self) -> bool {
         if self.ctx.state == ActorState::Stopping {
-            self.ctx.during = During::Stopping;
-            self.ctx.in_message = None;
+            self.ctx.doing(During::Stopping);
             if self.actor.stopping(&mut self.ctx) == Running::Continue {
                 self.ctx.shared.core.condemn_orphan();
                 self.ctx.refuse_exit();
@@ -374,8 +398,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             }
         }
         self.ctx.state = ActorState::Stopped;
-        self.ctx.during = During::Stopped;
-        self.ctx.in_message = None;
+        self.ctx.doing(During::Stopped);
         self.actor.stopped(&mut self.ctx);
         true
     }
@@ -384,10 +407,12 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     fn poll_waits(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
         while let Some(wait) = self.ctx.waits.pop() {
             let at = self.ctx.waits.len();
-            self.ctx.during = During::Future;
-            self.ctx.in_message = None;
+            self.ctx.doing(During::Future);
             let wait = self.wait.insert(wait);
+            panics::wait_for(None);
             let poll = wait.as_mut().poll(&mut self.actor, &mut self.ctx, task);
+            let waits_for = panics::wait_for(None);
+            self.ctx.shared.core.pulse.set_waits_for(waits_for);
             let wait = self.wait.take();
             if poll.is_pending() {
                 let is_latest = self.ctx.waits.len() == at;
@@ -398,7 +423,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                     return Poll::Pending;
                 }
             } else {
-                self.ctx.during = During::Drop;
+                self.ctx.doing(During::Drop);
                 drop(wait);
             }
             // Waits that add waits are work as well, and must come to an end.
@@ -456,11 +481,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             self.ctx.flushed.clear();
         }
         if handled > 0 {
-            self.ctx
-                .shared
-                .core
-                .handled
-                .fetch_add(handled, Ordering::Relaxed);
+            vitals::add(&self.ctx.shared.core.handled, handled);
         }
         is_leftover
     }
@@ -483,7 +504,22 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             }
         }
         let taken = self.taken();
-        self.ctx.shared.core.taken.store(taken, Ordering::Relaxed);
+        let core = &self.ctx.shared.core;
+        core.taken.store(taken, Ordering::Relaxed);
+        core.pulse.saw_mailbox(taken);
+        if taken > MAILBOX_HIGH && !self.is_high {
+            self.is_high = true;
+            core.tell_note(EventKind::MailboxHigh, format!("{taken} messages wait"));
+        } else if taken < MAILBOX_HIGH / 2 {
+            self.is_high = false;
+        }
+    }
+
+    /// The actor's state, if it shows it. What its `Debug` does wrong is nobody's crash.
+    fn show(&self) -> Option<String> {
+        let show = self.ctx.show?;
+        let shown = catch(self.ctx.pid(), || show(&self.actor));
+        Some(shown.unwrap_or_else(|_| "its Debug panicked".to_owned()))
     }
 
     /// How many messages were taken in and not handled yet.
@@ -497,16 +533,14 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         self.adopt_spawned();
         let mut at = 0;
         while at < self.futures.len() {
-            self.ctx.during = During::Future;
-            self.ctx.in_message = None;
+            self.ctx.doing(During::Future);
             let (_, future) = &mut self.futures[at];
             if future
                 .as_mut()
                 .poll(&mut self.actor, &mut self.ctx, task)
                 .is_ready()
             {
-                self.ctx.during = During::Drop;
-                self.ctx.in_message = None;
+                self.ctx.doing(During::Drop);
                 drop(self.futures.swap_remove(at));
             } else {
                 at += 1;
@@ -533,8 +567,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         self.futures.append(&mut self.ctx.spawned);
         while let Some(handle) = self.ctx.cancelled.pop() {
             if let Some(at) = self.futures.iter().position(|(known, _)| *known == handle) {
-                self.ctx.during = During::Drop;
-                self.ctx.in_message = None;
+                self.ctx.doing(During::Drop);
                 drop(self.futures.swap_remove(at));
             }
         }

@@ -8,12 +8,20 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::exit::ExitReason;
+use crate::panics::contained;
 use crate::path::Path;
 use crate::pid::{self, Pid};
-use crate::process::Process;
+use crate::process::{Core, Process};
+use crate::vitals::{Flags, Vitals, deadlocked, long_waits};
 
 /// How many children of a dynamic supervisor a snapshot shows one by one.
 pub const SHOWN_CHILDREN_MAX: usize = 100;
+
+/// How many details of a process a snapshot shows.
+pub const DETAILS_MAX: usize = 16;
+
+/// How long one of them may be, in bytes.
+pub const DETAIL_BYTES_MAX: usize = 256;
 
 /// How a child fares (`which_children` says `Pid`, `restarting` or `undefined`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +131,12 @@ pub struct Node {
     pub uptime: Option<Duration>,
     /// How the incarnation before it ended.
     pub last_exit: Option<LastExit>,
+    /// How the process fares; `None` if there is none.
+    pub vitals: Option<Vitals>,
+    /// What is wrong with it, as its vitals and those of the others tell.
+    pub flags: Flags,
+    /// What the actor tells of itself ([`Context::describe`](crate::Context::describe)).
+    pub details: Vec<(&'static str, String)>,
     /// What it supervises, if it does.
     pub supervisor: Option<SupervisorInfo>,
     /// Its children in start order; of a dynamic supervisor, the first [`SHOWN_CHILDREN_MAX`].
@@ -157,10 +171,55 @@ pub(crate) fn add_root(pid: Pid) {
 /// The trees of this program, as they are now. No process is asked, so none that is busy or stuck delays the answer.
 pub fn snapshot() -> Vec<Node> {
     let roots = ROOTS.lock().clone();
-    roots
+    let mut trees: Vec<Node> = roots
         .into_iter()
         .filter_map(|root| root_node(&*pid::lookup(root)?))
-        .collect()
+        .collect();
+    flag(&mut trees, Instant::now());
+    trees
+}
+
+/// Says of each process what is wrong with it, if anything.
+fn flag(trees: &mut [Node], now: Instant) {
+    let mut shown = Vec::new();
+    for tree in &*trees {
+        tree.walk(&mut |node| shown.extend(node.state.pid().zip(node.vitals.as_ref())));
+    }
+    let deadlocked = deadlocked(&long_waits(shown, now));
+    for tree in trees {
+        tree.walk_mut(&mut |node| {
+            node.flags = node
+                .vitals
+                .as_ref()
+                .map_or_else(Flags::default, |vitals| vitals.flags(now));
+            node.flags.deadlock = node
+                .state
+                .pid()
+                .is_some_and(|pid| deadlocked.contains(&pid));
+        });
+    }
+}
+
+/// What an actor tells of itself, within bounds. None of our locks is held meanwhile.
+fn details(core: &Core) -> Vec<(&'static str, String)> {
+    let Some(describe) = core.details() else {
+        return Vec::new();
+    };
+    let mut details = Vec::new();
+    contained(|| details = describe());
+    // Whoever replaced it meanwhile has left its end to us.
+    contained(|| drop(describe));
+    details.truncate(DETAILS_MAX);
+    for (_, text) in &mut details {
+        if text.len() > DETAIL_BYTES_MAX {
+            let end = (0..=DETAIL_BYTES_MAX)
+                .rev()
+                .find(|at| text.is_char_boundary(*at));
+            text.truncate(end.unwrap_or_default());
+            text.push('…');
+        }
+    }
+    details
 }
 
 fn root_node(process: &dyn Process) -> Option<Node> {
@@ -188,11 +247,15 @@ fn node(child: ChildView) -> Node {
         period: view.period,
         children_total: view.children_total,
     });
+    let vitals = process.as_deref().map(Vitals::of);
     Node {
         actor: core.map_or("", |core| core.kind()),
-        mailbox_len: process.as_ref().and_then(|process| process.mailbox_len()),
+        mailbox_len: vitals.as_ref().and_then(|vitals| vitals.mailbox_len),
         handled: core.map_or(0, |core| core.handled.load(Ordering::Relaxed)),
         uptime: core.map(|core| core.born().elapsed()),
+        details: core.map_or_else(Vec::new, details),
+        flags: Flags::default(),
+        vitals,
         supervisor,
         children: view.map_or_else(Vec::new, |view| {
             view.children.into_iter().map(node).collect()
@@ -202,6 +265,23 @@ fn node(child: ChildView) -> Node {
         incarnation: child.incarnation,
         restarts: child.restarts,
         last_exit: child.last_exit,
+    }
+}
+
+impl Node {
+    /// This place and all below it, parents first.
+    fn walk<'a>(&'a self, see: &mut impl FnMut(&'a Self)) {
+        see(self);
+        for child in &self.children {
+            child.walk(see);
+        }
+    }
+
+    fn walk_mut(&mut self, see: &mut impl FnMut(&mut Self)) {
+        see(self);
+        for child in &mut self.children {
+            child.walk_mut(see);
+        }
     }
 }
 
@@ -261,8 +341,17 @@ fn collect_lines(node: &Node, lead: &str, below: &str, lines: &mut Vec<[String; 
         rest.push(format!("restarts {}", node.restarts));
     }
     if let (None, Some(mailbox_len)) = (node.supervisor, node.mailbox_len) {
-        rest.push(format!("mailbox {mailbox_len}"));
+        let vitals = node.vitals.as_ref();
+        rest.push(match vitals.and_then(|vitals| vitals.mailbox_capacity) {
+            Some(capacity) => format!("mailbox {mailbox_len}/{capacity}"),
+            None => format!("mailbox {mailbox_len}"),
+        });
     }
+    rest.extend(
+        node.details
+            .iter()
+            .map(|(name, text)| format!("{name} {text}")),
+    );
     if let Some(until) = node.state.until() {
         rest.push(format!(
             "next in {}",
@@ -275,7 +364,11 @@ fn collect_lines(node: &Node, lead: &str, below: &str, lines: &mut Vec<[String; 
     lines.push([
         format!("{lead}{name}"),
         what,
-        node.state.name().to_owned(),
+        [node.state.name()]
+            .into_iter()
+            .chain(node.flags.names())
+            .collect::<Vec<_>>()
+            .join(" "),
         rest.join("  "),
     ]);
     let total = node.supervisor.map_or(0, |info| info.children_total);

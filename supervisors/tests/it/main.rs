@@ -13,6 +13,7 @@ mod report;
 mod storm;
 mod support;
 mod traps;
+mod vitals;
 
 // What supervisors do; `restart` has the table of OTP's rules.
 mod auto_shutdown;

@@ -13,7 +13,7 @@ use crate::support::{Strings, child, child_case, panic_of, puppet, settle, syste
 
 /// Writes every event down, a line for each.
 #[derive(Clone, Default)]
-struct Scribe(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Scribe(Arc<Mutex<Vec<String>>>);
 
 struct Line(String);
 
@@ -49,7 +49,7 @@ impl tracing::Subscriber for Scribe {
 }
 
 impl Scribe {
-    fn crashes(&self) -> Vec<String> {
+    pub(crate) fn crashes(&self) -> Vec<String> {
         let lines = self.0.lock();
         lines
             .iter()
