@@ -3,3 +3,4 @@
 //! [`model`] is the data, as it travels. All else here is a function of it: no actor is asked, nothing is sent.
 
 pub mod model;
+pub mod render;
