@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 pub use self::crash::CrashReport;
 pub use self::dot::dot;
 pub use self::event::event_line;
+pub(crate) use self::event::what as event_words;
 pub use self::tree::tree_text;
 use super::model::State;
 
