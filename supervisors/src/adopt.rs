@@ -21,6 +21,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, WeakAddr};
 
 use crate::event::EventKind;
 use crate::exit::{During, ExitReason, MonitorRef};
+use crate::fault::{Fall, Fate};
 use crate::panics::{self, catch, drop_contained};
 use crate::pid::{self, Pid};
 use crate::process::{Core, End, Observer, Process, Started};
@@ -155,6 +156,9 @@ impl<A: Actor<Context = Context<A>>> Launch<Adopted<A>> {
                     starter: self.starter.take(),
                     start_event: cause,
                     has_waker: false,
+                    fate: None,
+                    #[cfg(feature = "testing")]
+                    panics_next: false,
                     is_started: false,
                     exit: None,
                     future: Some(ctx.into_future(actor)),
@@ -176,6 +180,10 @@ struct RunAdopted<A: Actor<Context = Context<A>>> {
     starter: Option<Arc<dyn Observer>>,
     start_event: u64,
     has_waker: bool,
+    /// What is to befall it on purpose.
+    fate: Option<Box<Fate>>,
+    #[cfg(feature = "testing")]
+    panics_next: bool,
     is_started: bool,
     /// The signal that stops the actor, and the event behind it.
     exit: Option<(ExitReason, u64)>,
@@ -202,6 +210,10 @@ impl<A: Actor<Context = Context<A>>> RunAdopted<A> {
         if !core.take_signalled() {
             return false;
         }
+        #[cfg(feature = "testing")]
+        {
+            self.panics_next |= core.take_panics_next();
+        }
         let killed = core.state().killed.take();
         if let Some(cause) = killed {
             self.finish(End::by_signal(ExitReason::Killed, cause));
@@ -225,6 +237,9 @@ impl<A: Actor<Context = Context<A>>> RunAdopted<A> {
     }
 
     fn tell_ready(&mut self) {
+        if let Some(fate) = &mut self.fate {
+            fate.ready();
+        }
         let core = &self.process.core;
         core.tell_life(EventKind::Ready, self.start_event);
         if let Some(starter) = self.starter.take() {
@@ -257,7 +272,9 @@ impl<A: Actor<Context = Context<A>>> RunAdopted<A> {
         let this = self;
         if !this.has_waker {
             this.has_waker = true;
-            this.process.core.state().waker = Some(task.waker().clone());
+            let mut state = this.process.core.state();
+            state.waker = Some(task.waker().clone());
+            this.fate = state.take_fate();
         }
         if this.heed_signals() {
             return Poll::Ready(());
@@ -265,8 +282,27 @@ impl<A: Actor<Context = Context<A>>> RunAdopted<A> {
         let Some(future) = &mut this.future else {
             return Poll::Ready(());
         };
-        let turn = catch(this.process.core.pid(), || {
-            Pin::new(&mut *future).poll(task)
+        let mut fallen = (0, None);
+        match this.fate.as_mut().and_then(|fate| fate.next(task)) {
+            None => {}
+            Some(Fall::Stall) => return Poll::Pending,
+            Some(Fall::Kill(event)) => {
+                this.finish(End::by_signal(ExitReason::Killed, event));
+                return Poll::Ready(());
+            }
+            Some(Fall::Exit(reason, event)) => {
+                this.finish(End::new(reason, event));
+                return Poll::Ready(());
+            }
+            Some(Fall::Panic(text, event)) => fallen = (event, Some(text)),
+        }
+        #[cfg(feature = "testing")]
+        if this.panics_next {
+            fallen.1 = Some(crate::testing::PANIC_NEXT.to_owned());
+        }
+        let turn = catch(this.process.core.pid(), || match fallen.1 {
+            Some(text) => panic!("{text}"),
+            None => Pin::new(&mut *future).poll(task),
         });
         if matches!(turn, Ok(Poll::Pending)) && future.ctx().state().alive() {
             // `stopping` refused.
@@ -280,7 +316,7 @@ impl<A: Actor<Context = Context<A>>> RunAdopted<A> {
                 Some((reason, cause)) => End::by_signal(reason, cause),
                 None => End::new(ExitReason::Normal, 0),
             }),
-            Err(caught) => Some(End::panic(caught.describe(During::Turn, None), 0)),
+            Err(caught) => Some(End::panic(caught.describe(During::Turn, None), fallen.0)),
         };
         if !this.is_started {
             this.is_started = true;

@@ -16,7 +16,9 @@ use smallvec::SmallVec;
 use tokio::time::Sleep;
 
 use crate::actor_ref::{ActorRef, ByLetter, Shared};
+use crate::chaos;
 use crate::exit::{Down, During, Exit, ExitReason, MonitorRef};
+use crate::fault::CustomFault;
 use crate::monitor;
 use crate::pid::Pid;
 use crate::process::{DetailsFn, Observer, TrapExit};
@@ -276,9 +278,39 @@ impl<A: Actor<Context = Self>> Context<A> {
         drop(before);
     }
 
+    /// The custom fault of this name that the rules of a rehearsal have in store for this process, once; see
+    /// [`chaos`](crate::chaos). Costs one load while nothing is rehearsed.
+    pub fn take_fault(&mut self, name: &str) -> Option<CustomFault> {
+        if !chaos::is_on() {
+            return None;
+        }
+        let mut state = self.shared.core.state();
+        let faults = &mut state.known_ties()?.custom_faults;
+        let at = faults.iter().position(|fault| fault.name() == name)?;
+        Some(faults.swap_remove(at))
+    }
+
+    /// Ends this process with an error, because of a fault that it took.
+    pub fn suffer(&mut self, fault: CustomFault) {
+        let (reason, event) = fault.strike();
+        self.fall(reason, event);
+    }
+
+    /// Ends this process because of an event.
+    pub(crate) fn fall(&mut self, reason: ExitReason, event: u64) {
+        if self.state.alive() {
+            self.cause = event;
+        }
+        self.exit(reason);
+    }
+
     /// Notes what runs now, for the crash report and for whoever looks.
     pub(crate) fn handling<M>(&mut self) {
-        let message = any::type_name::<M>();
+        self.handling_of(any::type_name::<M>());
+    }
+
+    /// As [`handling`](Self::handling), for a message whose type only the letter knows.
+    pub(crate) fn handling_of(&mut self, message: &'static str) {
         // Most messages are of the type of the one before.
         let is_known = self
             .in_message

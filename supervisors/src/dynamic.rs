@@ -388,6 +388,7 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
         let child = Box::new(Child {
             start,
             number,
+            ordinal: 0,
             incarnation: 0,
             restarts: 0,
             failures: 0,

@@ -49,6 +49,8 @@ pub enum EventKind {
     MailboxHigh,
     /// A turn of a process took long, and kept all others of its arbiter waiting.
     HandlerSlow,
+    /// Something was made to fail on purpose; see [`chaos`](crate::chaos).
+    Fault,
 }
 
 impl EventKind {
@@ -66,6 +68,7 @@ impl EventKind {
             Self::Operator => "operator",
             Self::MailboxHigh => "mailbox_high",
             Self::HandlerSlow => "handler_slow",
+            Self::Fault => "fault",
         }
     }
 }

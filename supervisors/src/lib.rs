@@ -46,6 +46,13 @@ mod partition;
 mod strategy;
 mod supervisor;
 
+// Failures on purpose.
+pub mod chaos;
+mod fault;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
 // What can be seen from outside.
 mod event;
 mod report;
@@ -55,6 +62,7 @@ mod vitals;
 pub use actor_ref::{ActorRef, Request, SendError};
 pub use adopt::{addr_of, adopt, whereis_addr};
 pub use backoff::Backoff;
+pub use chaos::{Chaos, Rehearsal};
 pub use child_spec::{
     AutoShutdown, ChildId, ChildSpec, ChildType, InvalidSpec, OnRestart, Restart, SHUTDOWN_TIMEOUT,
     START_TIMEOUT, Shutdown, SupFlags,
@@ -66,6 +74,7 @@ pub use event::{
     record_operator,
 };
 pub use exit::{Down, During, Exit, ExitError, ExitReason, MonitorRef, Panic};
+pub use fault::{CustomFault, InjectedFault};
 pub use monitor::{Exited, exited};
 pub use panics::current_pid;
 pub use partition::{PartitionSupervisor, Partitions};

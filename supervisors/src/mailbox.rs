@@ -3,7 +3,7 @@
 //! Messages through an [`ActorRef`](crate::ActorRef) come straight here. An actix `Addr`, for the code that wants one,
 //! leads into a channel of actix's that exists only once somebody asked for it (`Bridge`).
 
-use std::any::Any;
+use std::any::{self, Any};
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ use crate::process::Started;
 pub(crate) trait Mail<A: Actor<Context = Context<A>>>: Send {
     /// Runs the handler.
     fn open(&mut self, actor: &mut A, ctx: &mut Context<A>);
+    /// The type of the message.
+    fn name(&self) -> &'static str;
     /// The monitor this is a `Down` of, if it is one.
     fn monitor(&self) -> Option<MonitorRef>;
     /// Whether one incarnation had asked to hear it, by a monitor, a link or a start. No other is to.
@@ -65,6 +67,10 @@ where
             let response = <A as Handler<M>>::handle(actor, message, ctx);
             response.handle(ctx, self.reply.take());
         }
+    }
+
+    fn name(&self) -> &'static str {
+        any::type_name::<M>()
     }
 
     fn monitor(&self) -> Option<MonitorRef> {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::child_spec::SHUTDOWN_TIMEOUT;
 use crate::event::{self, Draft, EventKind};
 use crate::exit::{Down, During, Exit, ExitReason, MonitorRef, Panic};
+use crate::fault::{CustomFault, Fate};
 use crate::panics::{Caught, drop_contained};
 use crate::path::Label;
 use crate::pid::{self, Pid, PidHasher};
@@ -167,6 +168,12 @@ pub(crate) struct Ties {
     pub(crate) names: Vec<Name>,
     /// What the actor tells of itself in snapshots.
     pub(crate) details: Option<Arc<DetailsFn>>,
+    /// What is to befall it on purpose; its task takes it.
+    pub(crate) fate: Option<Box<Fate>>,
+    pub(crate) custom_faults: Vec<CustomFault>,
+    /// A test wants the next message to panic.
+    #[cfg(feature = "testing")]
+    panics_next: bool,
 }
 
 /// See [`Context::describe`](crate::Context::describe).
@@ -181,6 +188,11 @@ impl State {
     /// The ties, if there are any.
     pub(crate) fn known_ties(&mut self) -> Option<&mut Ties> {
         self.ties.as_deref_mut()
+    }
+
+    /// What is to befall the process on purpose, once.
+    pub(crate) fn take_fate(&mut self) -> Option<Box<Fate>> {
+        self.known_ties()?.fate.take()
     }
 
     fn trap(&self) -> Option<&Arc<dyn TrapExit>> {
@@ -456,6 +468,25 @@ impl Core {
         }
     }
 
+    /// The next message panics.
+    #[cfg(feature = "testing")]
+    pub(crate) fn panic_next(&self) {
+        let mut state = self.state();
+        if state.dead.is_none() {
+            state.ties().panics_next = true;
+            self.interrupt(state);
+        }
+    }
+
+    /// Whether somebody has asked for it, once.
+    #[cfg(feature = "testing")]
+    pub(crate) fn take_panics_next(&self) -> bool {
+        let mut state = self.state();
+        state
+            .known_ties()
+            .is_some_and(|ties| mem::take(&mut ties.panics_next))
+    }
+
     fn interrupt(&self, state: MutexGuard<'_, State>) {
         self.control.fetch_or(SIGNALLED, Ordering::AcqRel);
         let waker = state.waker.clone();
@@ -497,6 +528,7 @@ impl Core {
             children,
             names,
             details,
+            ..
         } = ties.map_or_else(Ties::default, |ties| *ties);
         state.monitors = monitors;
         // Told from the back, in the order in which they were made.

@@ -21,6 +21,7 @@ use crate::actor_ref::Shared;
 use crate::context::{BoxedFuture, Context, MESSAGES_PER_TURN, Spawned};
 use crate::event::EventKind;
 use crate::exit::{During, ExitReason};
+use crate::fault::{Fall, Fate};
 use crate::mailbox::BoxedMail;
 use crate::panics::{self, Caught, catch, drop_contained, drop_each};
 use crate::process::{End, Observer, Process, Started};
@@ -43,6 +44,10 @@ pub(crate) struct Run<A: Actor<Context = Context<A>>> {
     start_event: u64,
     has_waker: bool,
     is_ready: bool,
+    /// What is to befall it on purpose.
+    fate: Option<Box<Fate>>,
+    #[cfg(feature = "testing")]
+    panics_next: bool,
     stage: Stage<A>,
 }
 
@@ -97,6 +102,9 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             start_event,
             has_waker: false,
             is_ready: false,
+            fate: None,
+            #[cfg(feature = "testing")]
+            panics_next: false,
             stage: Stage::Live(Live::new(ctx, actor)),
         }
     }
@@ -113,6 +121,9 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             start_event,
             has_waker: false,
             is_ready: false,
+            fate: None,
+            #[cfg(feature = "testing")]
+            panics_next: false,
             stage: Stage::Init(init),
         }
     }
@@ -151,6 +162,10 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         if !core.take_signalled() {
             return false;
         }
+        #[cfg(feature = "testing")]
+        {
+            self.panics_next |= core.take_panics_next();
+        }
         let killed = core.state().killed.take();
         if let Some(cause) = killed {
             self.finish(End::by_signal(ExitReason::Killed, cause));
@@ -175,6 +190,9 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
     /// Tells that the start has succeeded, once.
     fn tell_ready(&mut self) {
         self.is_ready = true;
+        if let Some(fate) = &mut self.fate {
+            fate.ready();
+        }
         self.shared
             .core
             .tell_life(EventKind::Ready, self.start_event);
@@ -242,7 +260,10 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         if !this.has_waker {
             // The waker of a task that nobody wraps never changes.
             this.has_waker = true;
-            this.shared.core.state().waker = Some(task.waker().clone());
+            let mut state = this.shared.core.state();
+            state.waker = Some(task.waker().clone());
+            this.fate = state.take_fate();
+            drop(state);
             this.shared.queue.lock().waker = Some(task.waker().clone());
         }
         if this.heed_signals() {
@@ -273,7 +294,28 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         let Stage::Live(live) = &mut this.stage else {
             return Poll::Ready(());
         };
-        let turn = catch(pid, || live.turn(task));
+        let mut panic = None;
+        match this.fate.as_mut().and_then(|fate| fate.next(task)) {
+            None => {}
+            Some(Fall::Stall) => return Poll::Pending,
+            Some(Fall::Kill(event)) => {
+                this.finish(End::by_signal(ExitReason::Killed, event));
+                return Poll::Ready(());
+            }
+            Some(Fall::Exit(reason, event)) => live.ctx.fall(reason, event),
+            Some(Fall::Panic(text, event)) => {
+                live.ctx.cause = event;
+                panic = Some(text);
+            }
+        }
+        #[cfg(feature = "testing")]
+        if this.panics_next && panic.is_none() && live.has_message(task) {
+            panic = Some(crate::testing::PANIC_NEXT.to_owned());
+        }
+        let turn = catch(pid, || match panic {
+            Some(text) => live.stumble(&text, task),
+            None => live.turn(task),
+        });
         // A deferred init may have come to its end.
         let is_well_started = turn.is_ok() && live.is_well_started();
         let end = match turn {
@@ -378,6 +420,33 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Whether this turn would handle a message.
+    fn has_message(&mut self, task: &mut TaskContext<'_>) -> bool {
+        if self.taken() == 0 {
+            self.take_mail(task);
+        }
+        self.taken() > 0 && !self.is_interrupted()
+    }
+
+    /// A panic on purpose: in the next message, if there is one.
+    fn stumble(&mut self, text: &str, task: &mut TaskContext<'_>) -> ! {
+        self.ctx.doing(During::Turn);
+        if !self.has_message(task) {
+            panic!("{text}");
+        }
+        // As in `handle_mail`: what came by address is first, and nobody can see what it is.
+        if let Some(bridge) = &mut self.bridge
+            && let Some(envelope) = bridge.taken.pop_front()
+        {
+            bridge.open = Some(envelope);
+            self.ctx.doing(During::Message);
+        } else if let Some(letter) = self.inbox.pop_front() {
+            self.ctx.handling_of(letter.name());
+            self.letter = Some(letter);
+        }
+        panic!("{text}");
     }
 
     /// Something that comes before messages and futures is due.

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::actor_ref::{ActorRef, ByLetter, Shared};
+use crate::chaos::Lot;
 use crate::context::Context;
 use crate::event::EventKind;
 use crate::exit::{Down, During, ExitReason, MonitorRef};
@@ -130,6 +131,8 @@ pub(crate) struct Supervision {
     /// Registered before anything of the process runs; where one is taken, the start fails.
     pub(crate) names: Vec<Name>,
     pub(crate) cause: u64,
+    /// What tells its fate, while failures are rehearsed.
+    pub(crate) lot: Option<Lot>,
 }
 
 impl fmt::Debug for Spawn {
@@ -293,6 +296,7 @@ impl<P: Process + 'static> Launch<P> {
             number
         });
         let (mut label, mut starter, mut cause, mut parent) = (None, None, 0, None);
+        let mut lot = None;
         let mut names = Vec::new();
         if let Some(supervision) = supervision {
             (label, starter, cause, parent, names) = (
@@ -302,6 +306,7 @@ impl<P: Process + 'static> Launch<P> {
                 supervision.parent,
                 supervision.names,
             );
+            lot = supervision.lot;
             state.parent = parent.as_ref().map(|parent| parent.core().pid());
         }
         let process = Arc::new(make(Core::new(kind, label, state)));
@@ -323,6 +328,9 @@ impl<P: Process + 'static> Launch<P> {
             }
         }
         core.tell_life(EventKind::Started, cause);
+        if let Some(lot) = lot {
+            core.meet_fate(lot);
+        }
         let monitor = number.map(|number| MonitorRef {
             number,
             target: Some(pid),

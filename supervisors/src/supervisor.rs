@@ -129,6 +129,8 @@ where
         label: root_label(name),
         names: Vec::new(),
         cause: 0,
+        // Nobody is above it who would start it again.
+        lot: None,
     };
     let (actor, _) = Spawn::new().supervised(supervision).start_here(make);
     snapshot::add_root(actor.pid());

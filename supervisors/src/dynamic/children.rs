@@ -18,6 +18,8 @@ use crate::supervisor::{ChildError, StartChildError};
 pub(super) struct Child {
     pub(super) start: Start,
     pub(super) number: u64,
+    /// Its number among all of its template, while failures are rehearsed; 0 until then.
+    pub(super) ordinal: u64,
     pub(super) incarnation: u32,
     pub(super) restarts: u32,
     pub(super) failures: u32,

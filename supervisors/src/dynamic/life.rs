@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::children::Child;
 use super::{DynamicFlags, DynamicSupervisor, Ending, Start, TryAgain, Unsettled};
+use crate::chaos::{self, Lot};
 use crate::child_spec::{AutoShutdown, ChildType, Restart, Shutdown};
 use crate::context::Context;
 use crate::event::{self, Draft, EventKind};
@@ -34,6 +35,15 @@ impl DynamicSupervisor {
             incarnation: child.incarnation,
             dynamic: true,
         };
+        if child.ordinal == 0 {
+            child.ordinal = chaos::next_ordinal(&children.lock().path, &self.flags.id);
+        }
+        let is_restarted =
+            self.flags.restart != Restart::Temporary && matches!(child.start, Start::Many(_));
+        let lot = chaos::lot(|| Lot {
+            template: Some((Arc::clone(&self.flags.id), child.ordinal)),
+            is_restarted,
+        });
         let supervision = Supervision {
             parent: Some(Arc::clone(&ctx.shared) as Arc<dyn Process>),
             starter: Arc::clone(
@@ -44,6 +54,7 @@ impl DynamicSupervisor {
             label,
             names: Vec::new(),
             cause,
+            lot,
         };
         let pid = match &mut child.start {
             Start::Many(start) => start(supervision),
@@ -266,7 +277,13 @@ impl DynamicSupervisor {
     pub(super) fn attempt(&mut self, mut child: Box<Child>, ctx: &mut Context<Self>) {
         let cause = child.last_exit.as_ref().map_or(0, |exit| exit.event);
         let shared = self.shared();
-        if !shared.lock().intensity.admit(Instant::now()) {
+        let is_admitted = {
+            let mut children = shared.lock();
+            let is_admitted = children.intensity.admit(Instant::now());
+            chaos::counted(&children.path, &children.intensity, is_admitted);
+            is_admitted
+        };
+        if !is_admitted {
             let reason = ExitReason::error("reached_max_restart_intensity");
             self.report(
                 ReportContext::Shutdown,

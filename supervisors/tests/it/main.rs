@@ -12,6 +12,7 @@ mod panics;
 mod report;
 mod storm;
 mod support;
+mod testing;
 mod traps;
 mod vitals;
 
@@ -19,6 +20,7 @@ mod vitals;
 mod auto_shutdown;
 mod beyond;
 mod calls;
+mod chaos;
 mod dynamic;
 mod events_tree;
 mod intensity;

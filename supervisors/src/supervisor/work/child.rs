@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Op, StartOutcome, Work, note_exit};
+use crate::chaos::{self, Lot};
 use crate::child_spec::{ChildType, Restart, Shutdown};
 use crate::exit::{Down, ExitReason};
 use crate::path::Label;
@@ -20,7 +21,7 @@ impl Work {
     /// Starts a child and waits for its init. The child's state afterwards is `Running`, or `Stopped` if it was ignored;
     /// if it failed, what it was before.
     pub(super) async fn start(&self, key: Key, cause: u64) -> StartOutcome {
-        let (start, placement, timeout, how, mailbox, label) = {
+        let (start, placement, timeout, how, mailbox, label, lot) = {
             let mut children = self.children.lock();
             let path = children.path.clone();
             let Some(child) = children.get_mut(key) else {
@@ -44,6 +45,10 @@ impl Work {
                 },
                 child.mailbox.clone(),
                 label,
+                chaos::lot(|| Lot {
+                    template: None,
+                    is_restarted: child.spec.restart != Restart::Temporary,
+                }),
             )
         };
         let before = self
@@ -57,6 +62,7 @@ impl Work {
             label,
             names: Vec::new(),
             cause,
+            lot,
         };
         let pid = start(placement, supervision, mailbox);
         self.children

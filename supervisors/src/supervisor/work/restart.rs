@@ -4,6 +4,7 @@
 use tokio::time::Instant;
 
 use super::{Flow, Op, Work, chance, note_exit};
+use crate::chaos;
 use crate::child_spec::Restart;
 use crate::event::EventKind;
 use crate::exit::{Down, ExitReason};
@@ -171,6 +172,7 @@ impl Work {
         let (is_admitted, cause, affected) = {
             let mut children = self.children.lock();
             let is_admitted = children.intensity.admit(Instant::now());
+            chaos::counted(&children.path, &children.intensity, is_admitted);
             let cause = children.get(key).map_or(0, |child| child.last_event());
             if children.flags.strategy != Strategy::OneForOne {
                 // Its turn comes in the start order, like that of the others.
