@@ -16,6 +16,7 @@ use thiserror::Error;
 pub use self::get::{Expectation, GetArguments, GetConfig, JsonLines, Output};
 pub use self::serve::{Pace, ServeArguments, ServeConfig, ServedPoem};
 pub use self::server::ServerSettings;
+pub use self::transform::{TransformArguments, TransformConfig, TransformServiceConfig};
 pub use self::value::ParseValueError;
 use crate::commands::completions::CompletionsArguments;
 use crate::commands::man::ManArguments;
@@ -25,6 +26,7 @@ use crate::quantity::ParseQuantityError;
 mod get;
 mod serve;
 mod server;
+mod transform;
 mod value;
 
 /// The headings of the help, in the order in which they appear.
@@ -77,6 +79,8 @@ pub enum Command {
     Get(Box<GetArguments>),
     /// Serve poems
     Serve(Box<ServeArguments>),
+    /// Make other poems of poems, for whoever asks
+    Transform(Box<TransformArguments>),
     /// Watch a small poetry network lose actors and none of its poems
     Demo(DemoArguments),
     /// Print a script that completes commands for a shell
@@ -286,7 +290,7 @@ mod tests {
     #[test]
     fn short_help_fits_on_a_screen() {
         const SCREEN_LINES: usize = 40;
-        for command in ["get", "serve", "demo", "completions", "man"] {
+        for command in ["get", "serve", "transform", "demo", "completions", "man"] {
             let help = Cli::try_parse_from(["byron", command, "-h"])
                 .unwrap_err()
                 .to_string();

@@ -14,6 +14,7 @@ pub mod get;
 pub mod man;
 pub mod serve;
 mod server;
+pub mod transform;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -21,6 +22,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Get(get) => get::run(get.into_config()?),
         Command::Serve(serve) => serve::run(serve.into_config()?),
+        Command::Transform(transform) => transform::run(transform.into_config()?),
         Command::Demo(demo) => demo::run(demo.verbosity()),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),

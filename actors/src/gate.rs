@@ -196,15 +196,17 @@ impl Gate {
 
     /// Waits until the gate is closed and nobody is inside.
     pub(crate) async fn emptied(&self) {
+        self.wait_until(|state| state.mode == Mode::Closed && state.active == 0)
+            .await;
+    }
+
+    async fn wait_until(&self, is_so: impl Fn(&State) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
             // Registered before the look, or a change between the two would be missed.
             changed.as_mut().enable();
-            {
-                let state = self.0.state.lock();
-                if state.mode == Mode::Closed && state.active == 0 {
-                    return;
-                }
+            if is_so(&self.0.state.lock()) {
+                return;
             }
             changed.await;
         }
@@ -216,15 +218,14 @@ impl Gate {
         if is_served {
             state.unserved = state.unserved.map(|unserved| unserved.saturating_sub(1));
         }
-        if state.unserved == Some(0) && state.mode != Mode::Closed {
+        let closes = state.unserved == Some(0) && state.mode != Mode::Closed;
+        if closes {
             state.mode = Mode::Closed;
-            state.wake(true);
-        } else {
-            state.wake(false);
         }
+        state.wake(closes);
         let is_empty = state.active == 0;
         drop(state);
-        if is_empty {
+        if is_empty || closes {
             self.0.changed.notify_waiters();
         }
     }
@@ -235,6 +236,8 @@ impl Gate {
 pub enum Fate {
     /// The peer has everything. Counts where the number of connections to serve is limited.
     Served,
+    /// The peer asked for what cannot be had, and the connection is closed on that.
+    Refused,
     /// The peer left before the end.
     ClientGone,
     /// The peer did not read, or did not speak, for as long as it may.
@@ -263,6 +266,12 @@ impl Permit {
         self.fate = Some(fate);
     }
 
+    /// Waits until the service lets nobody in any more: a connection that is idle then may as well end.
+    pub fn closing(&self) -> impl Future<Output = ()> + use<> {
+        let gate = self.gate.clone();
+        async move { gate.wait_until(|state| state.mode == Mode::Closed).await }
+    }
+
     /// Somebody comes in with it.
     pub(crate) fn admit(&mut self) {
         Tally::add(&self.tally().accepted, 1);
@@ -281,6 +290,7 @@ impl Drop for Permit {
         let counter = match self.fate {
             None => None,
             Some(Fate::Served) => Some(&tally.served),
+            Some(Fate::Refused) => Some(&tally.refused),
             Some(Fate::ClientGone) => Some(&tally.client_gone),
             Some(Fate::TimedOut) => Some(&tally.write_timeout),
             Some(Fate::Reset) => Some(&tally.reset),

@@ -12,6 +12,8 @@
 //! | `listener` | [`Listener`] | `listeners` | accepts whoever connects to one arbiter at one address |
 //! | `steward` | [`Steward`] | `listeners` | stands in for listeners that stall |
 //! | `connection` | [`Connection`] | a listener | recites the poem to one reader |
+//! | `conversation` | [`Conversation`] | a listener | serves one peer that asks: for a transform, for a poem of a library |
+//! | `transformer` | [`Transformer`] | the pool, [`Transformers`] | applies transforms, one poem after the other |
 //! | `client` | [`Client`] | [`tree`] | asks a set of servers, one download each |
 //! | `download` | [`Download`] | the client | listens to one server, once |
 //! | `coordinator` | [`Coordinator`] | [`tree`] | gathers poems and losses, and tells [`Event`]s |
@@ -31,6 +33,9 @@
 //! | `stream` | [`Accepted`], what an acceptor hands to a protocol, and the [`Stream`] it becomes |
 //! | `gate` | how many peers there may be, and when the last one has left |
 //! | `recital` | the poem server's protocol: the poem and the [`Manner`] of reciting it |
+//! | `transform_netstring` | [`TransformNetstring`], the tutorial's protocol for transforms |
+//! | `transform_http` | [`TransformHttp`], the same for curl |
+//! | `patience` | streams whose peers may not keep a writer waiting for ever |
 //! | `tally` | what was counted |
 //! | `connect` | how a download gets a socket: resolve, then all addresses in turn |
 //!
@@ -178,6 +183,12 @@ mod tally;
 mod connection;
 mod recital;
 
+mod conversation;
+mod patience;
+mod transform_http;
+mod transform_netstring;
+mod transformer;
+
 mod client;
 mod connect;
 mod coordinator;
@@ -190,6 +201,7 @@ pub use binding::{BACKLOG, BindServerError, Binding, Interfaces, ListenOn};
 pub use client::{Client, ClientConfig, RETRIES, RETRY_DELAY, RETRY_DELAY_MAX, Retries, Target};
 pub use connect::{ADDRESSES_MAX, STAGGER, Whereabouts};
 pub use connection::{Connection, HowFar, Progress, Stumble, WriteTimeout};
+pub use conversation::{Conversation, ConversationError, Courtesy, REQUEST_TIMEOUT};
 pub use coordinator::{ATTEMPT_OVERDUE, Cancel, Chunk, Coordinator, Event, Events, WhichDownloads};
 pub use download::{
     CHUNK_BYTES_MIN, CONNECT_TIMEOUT, Download, DownloadError, Expectation, FIRST_BYTE_TIMEOUT,
@@ -212,5 +224,11 @@ pub use stream::{Accepted, LINGER_BYTES_MAX, LINGER_TIMEOUT, Stream};
 pub use tally::TallyCounts;
 pub use transform::{
     GROWTH_BYTES, GROWTH_MAX, TRANSFORMS, Transform, TransformError, transform_named,
+};
+pub use transform_http::{HEADER_BYTES_MAX, HEADERS_MAX, TransformHttp};
+pub use transform_netstring::TransformNetstring;
+pub use transformer::{
+    CallTransformError, INLINE_BYTES_MAX, TRANSFORM_TIMEOUT, TRANSFORMS_WAITING_MAX,
+    TransformCounts, Transformer, Transformers,
 };
 pub use wire::{Pace, ParsePoemHashError, PoemChanged, PoemHash, Prefix, Rereading};

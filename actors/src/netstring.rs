@@ -143,6 +143,11 @@ impl Netstring {
             state: State::Length(Length::default()),
         }
     }
+
+    /// True if no byte of another netstring has been taken yet.
+    pub fn is_between(&self) -> bool {
+        matches!(self.state, State::Length(Length(None)))
+    }
 }
 
 impl Default for Netstring {

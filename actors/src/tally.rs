@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Tally {
     pub(crate) accepted: AtomicU64,
     pub(crate) served: AtomicU64,
+    pub(crate) refused: AtomicU64,
     pub(crate) client_gone: AtomicU64,
     pub(crate) write_timeout: AtomicU64,
     pub(crate) reset: AtomicU64,
@@ -26,6 +27,8 @@ pub struct TallyCounts {
     pub accepted: u64,
     /// Readers to whom every byte was handed.
     pub served: u64,
+    /// Peers who asked for what cannot be had.
+    pub refused: u64,
     /// Readers who left before the end.
     pub client_gone: u64,
     /// Readers cut off because they did not read.
@@ -62,6 +65,7 @@ impl Tally {
         TallyCounts {
             accepted: read(&self.accepted),
             served: read(&self.served),
+            refused: read(&self.refused),
             client_gone: read(&self.client_gone),
             write_timeout: read(&self.write_timeout),
             reset: read(&self.reset),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix::Arbiter;
 use anyhow::{Context, bail};
 use byron_actors::tree::{self, ServiceHandle};
-use byron_actors::{BACKLOG, BindServerError, Drained, Interfaces, ListenOn, Manner, TallyCounts};
+use byron_actors::{BACKLOG, BindServerError, Drained, Interfaces, ListenOn, Manner};
 use byron_supervisors::{ActorRef, ArbiterPool, ChildSpec, Supervisor, exited, snapshot};
 use futures_util::future::join_all;
 
@@ -191,23 +191,20 @@ async fn drain(
 
 fn total(served: &[Served], unit: &str) -> String {
     let counts = served.iter().map(|server| server.handle.counts());
-    let (mut units, mut gone, mut bytes) = (0, 0, 0);
-    for TallyCounts {
-        served,
-        client_gone,
-        bytes: sent,
-        ..
-    } in counts
-    {
-        (units, gone, bytes) = (units + served, gone + client_gone, bytes + sent);
+    let (mut units, mut gone, mut refused, mut bytes) = (0, 0, 0, 0);
+    for counts in counts {
+        units += counts.served;
+        gone += counts.client_gone;
+        refused += counts.refused;
+        bytes += counts.bytes;
     }
-    let left = if gone > 0 {
-        format!(", {} left early", counted(gone, "reader"))
-    } else {
-        String::new()
-    };
+    let besides = [(gone, "left early"), (refused, "refused")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!(", {} {what}", counted(count, "reader")));
+    let besides: String = besides.collect();
     format!(
-        "served {}{left}, {}",
+        "served {}{besides}, {}",
         counted(units, unit),
         counted(bytes, "byte")
     )

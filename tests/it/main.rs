@@ -11,3 +11,4 @@ mod serve_and_get;
 mod support;
 mod terminal;
 mod tidy;
+mod transform;

@@ -14,7 +14,7 @@ const PYTHON: &str = "/usr/bin/python3";
 /// What a tool that talks first has to get whole.
 const LONG_POEM_BYTES: usize = 1 << 20;
 
-fn tool(program: &str, args: &[&str]) -> Command {
+pub(crate) fn tool(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null());
     command
@@ -22,7 +22,7 @@ fn tool(program: &str, args: &[&str]) -> Command {
 
 /// A Twisted program of `tests/peers`.
 #[track_caller]
-fn twisted(program: &str) -> Command {
+pub(crate) fn twisted(program: &str) -> Command {
     let found = tool(PYTHON, &["-c", "import twisted"]).output();
     assert!(
         found.is_ok_and(|found| found.status.success()),
@@ -40,14 +40,14 @@ fn python(program: &str) -> Command {
 
 /// A server that prints its port first.
 #[track_caller]
-fn started(command: &mut Command) -> (Process, u16) {
+pub(crate) fn started(command: &mut Command) -> (Process, u16) {
     let server = Process::start(command);
     let line = server.stdout.wait_for_lines(1).remove(0);
     (server, line.parse().unwrap())
 }
 
 #[track_caller]
-fn run(command: &mut Command) -> Finished {
+pub(crate) fn run(command: &mut Command) -> Finished {
     Process::start(command).finish().code(0)
 }
 

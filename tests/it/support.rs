@@ -522,6 +522,18 @@ impl ServerBuilder {
     }
 }
 
+/// `byron transform` with these arguments, once it has told so many ports.
+#[track_caller]
+pub(crate) fn transform(args: impl IntoIterator<Item = impl AsRef<OsStr>>, ports: usize) -> Server {
+    let mut command = byron();
+    command.arg("transform").args(args);
+    ServerBuilder {
+        command,
+        poems: ports,
+    }
+    .start()
+}
+
 /// A server that has told its ports.
 pub(crate) struct Server {
     pub(crate) ports: Vec<u16>,

@@ -10,7 +10,8 @@
 //! 5. **Ottava rima**, the stanza of Don Juan: the verses are gathered in stanzas of eight, set as its rhymes abababcc
 //!    are: a at the margin, b indented by two, the couplet c by four. More than one stanza are numbered in Roman.
 //!
-//! Blank lines of the poem are not kept, nor is its own indentation. What is no UTF-8, and what is no poem (see `gibberish`)
+//! A title (the first line, if a blank one follows) and a signature (the last one, if it begins with a dash) are no verses,
+//! and stay as they are. Blank lines of the poem are not kept, nor is its own indentation. What is no UTF-8, and what is no poem (see `gibberish`)
 //! is gibberish. Words are whatever Unicode calls letters, with apostrophes between them; only English ones are known.
 
 mod diction;
@@ -41,14 +42,14 @@ const INDENT: [&str; 3] = ["", "  ", "    "];
 const OUTCRIES: [&str; 5] = ["Oh!", "Alas!", "Ah!", "Lo!", "And yet!"];
 
 fn byronify(text: &str) -> String {
-    let verses: Vec<_> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(diction::rewrite)
-        .collect();
+    let (title, verses, signature) = parts(text);
+    let verses: Vec<_> = verses.into_iter().map(diction::rewrite).collect();
     let stanzas = verses.len().div_ceil(STANZA);
     let mut poem = String::with_capacity(text.len() + text.len() / 4);
+    if let Some(title) = title {
+        poem.push_str(title);
+        poem.push_str("\n\n");
+    }
     for (at, verses) in verses.chunks(STANZA).enumerate() {
         if at > 0 {
             poem.push('\n');
@@ -59,7 +60,30 @@ fn byronify(text: &str) -> String {
         }
         stanza(at, verses, &mut poem);
     }
+    if let Some(signature) = signature {
+        poem.push('\n');
+        poem.push_str(signature);
+        poem.push('\n');
+    }
     poem
+}
+
+/// The title, the verses and the signature.
+fn parts(text: &str) -> (Option<&str>, Vec<&str>, Option<&str>) {
+    let mut lines = text.lines().map(str::trim);
+    let (first, second) = (lines.next(), lines.next());
+    let title = first.filter(|first| !first.is_empty() && second == Some(""));
+    let verses = text.lines().skip(usize::from(title.is_some()));
+    let mut verses: Vec<_> = verses
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let signature = verses.pop_if(|last| last.starts_with(['-', '\u{2013}', '\u{2014}']));
+    if verses.is_empty() {
+        // All there is are verses.
+        return (None, title.into_iter().chain(signature).collect(), None);
+    }
+    (title, verses, signature)
 }
 
 fn stanza(number: usize, verses: &[String], poem: &mut String) {
@@ -184,6 +208,17 @@ Oh! The main is calm \u{2014} ye ne'er walk'd o'er it.
         assert!(
             said.contains("    verse number 8!\n\nII\nAlas! verse number 9\n"),
             "{said}"
+        );
+    }
+
+    #[test]
+    fn a_title_and_a_signature_are_no_verses() {
+        let poem = "The Sea\n\nIt is over.\nIt was the sea.\n\n-- Nobody over there\n";
+        let expected = "The Sea\n\nOh! 'Tis o'er.\n  'Twas the main!\n\n-- Nobody over there\n";
+        assert_eq!(byronify(poem), expected);
+        assert_eq!(
+            byronify("The sea over there\n\n"),
+            "Oh! The main o'er there!\n"
         );
     }
 

@@ -14,3 +14,4 @@ mod limits;
 mod reciting;
 mod restarts;
 mod support;
+mod transforming;

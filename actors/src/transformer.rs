@@ -1,0 +1,274 @@
+//! [`Transformer`]: applies transforms, one poem after the other; and [`Transformers`], the pool of them.
+//!
+//! One on each arbiter, supervised; whatever protocol has a poem to transform asks the pool. A worker that crashes over a
+//! poem costs that poem: its caller is told, the next incarnation has the same mailbox, and those who wait in it notice
+//! nothing. That holds however often it happens, or a stranger who finds an engine's bug could end the program by it.
+//! A worker's queue is bounded, and beyond that callers are told at once. A long poem is worked on beside the arbiter,
+//! still one after the other. Never opens a socket, and knows no protocol.
+
+use std::fmt;
+use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{Actor, AtomicResponse, Handler, Message};
+use byron_supervisors::{
+    ArbiterPool, ChildId, ChildSpec, Context, ExitReason, OnRestart, PartitionSupervisor,
+    SendError, SupFlags,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::transform::{TRANSFORMS, Transform, TransformError};
+
+/// How many poems one worker has, at work and waiting, before callers are turned away.
+pub const TRANSFORMS_WAITING_MAX: usize = 64;
+
+/// Longer poems are worked on beside the arbiter, so that its other actors need not wait.
+pub const INLINE_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a caller waits for its turn and its answer.
+pub const TRANSFORM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The pool; its copies are one pool, and stay good over restarts of its workers.
+#[derive(Clone)]
+pub struct Transformers {
+    workers: PartitionSupervisor<Transformer>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    transforms: Vec<Transform>,
+    desks: Vec<Desk>,
+    counts: Counters,
+}
+
+/// What is known of one worker over all its incarnations.
+struct Desk {
+    room: Arc<Semaphore>,
+    thread: Mutex<Option<ThreadId>>,
+}
+
+#[derive(Default)]
+struct Counters {
+    transformed: AtomicU64,
+    gibberish: AtomicU64,
+    unknown: AtomicU64,
+    overloaded: AtomicU64,
+    crashed: AtomicU64,
+}
+
+/// What a pool has counted, as it was at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransformCounts {
+    /// Poems that became other poems.
+    pub transformed: u64,
+    /// Poems that could not, by their own fault: gibberish, or too long an answer.
+    pub gibberish: u64,
+    /// Requests for a transform that there is not.
+    pub unknown: u64,
+    /// Requests turned away because too many were waiting, or that waited too long.
+    pub overloaded: u64,
+    /// Requests that a worker died of.
+    pub crashed: u64,
+    /// Poems at work and waiting now.
+    pub waiting: u64,
+}
+
+/// A pool has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallTransformError {
+    /// There is no such transform.
+    #[error("no transform is called \"{}\"", .0.escape_ascii())]
+    Unknown(Bytes),
+    /// There is no other poem to be made of it.
+    #[error(transparent)]
+    Transform(#[from] TransformError),
+    /// Too many are waiting.
+    #[error("too many poems are waiting to be transformed")]
+    Overloaded,
+    /// The turn or the answer did not come in time.
+    #[error("not transformed within {0:?}")]
+    Overdue(Duration),
+    /// The worker died of it.
+    #[error("the transform crashed: {0}")]
+    Crashed(ExitReason),
+    /// There is no worker now.
+    #[error("nobody is there to transform poems")]
+    Nobody,
+}
+
+impl fmt::Debug for Transformers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transformers")
+            .field("transforms", &self.shared.transforms)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transformers {
+    /// A pool for all of [`TRANSFORMS`], with one worker on each arbiter.
+    pub fn new(arbiters: &ArbiterPool) -> Self {
+        Self::with(TRANSFORMS.to_vec(), arbiters)
+    }
+
+    /// A pool for these transforms.
+    pub fn with(transforms: Vec<Transform>, arbiters: &ArbiterPool) -> Self {
+        let desk = |_: &_| Desk {
+            room: Arc::new(Semaphore::new(TRANSFORMS_WAITING_MAX)),
+            thread: Mutex::default(),
+        };
+        let shared = Arc::new(Shared {
+            transforms,
+            desks: arbiters.arbiters().iter().map(desk).collect(),
+            counts: Counters::default(),
+        });
+        let of = Arc::clone(&shared);
+        let workers = PartitionSupervisor::with_template(
+            arbiters.clone(),
+            |spec| spec.on_restart(OnRestart::KeepMailbox),
+            move |_, worker| {
+                *of.desks[worker].thread.lock() = Some(thread::current().id());
+                Transformer
+            },
+        );
+        Self { workers, shared }
+    }
+
+    /// The tree of the workers.
+    pub fn child_spec(&self, id: impl Into<ChildId>) -> ChildSpec {
+        let flags = SupFlags {
+            intensity: u32::MAX,
+            period: Duration::from_secs(1),
+            ..SupFlags::default()
+        };
+        self.workers.child_spec(id, flags)
+    }
+
+    /// What it can do.
+    pub fn transforms(&self) -> &[Transform] {
+        &self.shared.transforms
+    }
+
+    /// What was counted so far. Asks no actor.
+    pub fn counts(&self) -> TransformCounts {
+        let counts = &self.shared.counts;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let waiting = |desk: &Desk| TRANSFORMS_WAITING_MAX - desk.room.available_permits();
+        TransformCounts {
+            transformed: read(&counts.transformed),
+            gibberish: read(&counts.gibberish),
+            unknown: read(&counts.unknown),
+            overloaded: read(&counts.overloaded),
+            crashed: read(&counts.crashed),
+            waiting: self.shared.desks.iter().map(waiting).sum::<usize>() as u64,
+        }
+    }
+
+    /// Has a poem transformed.
+    ///
+    /// # Errors
+    /// There is no other poem to be made of it, or nobody to make it now.
+    pub async fn transform(&self, name: &Bytes, poem: Bytes) -> Result<Bytes, CallTransformError> {
+        let outcome = match timeout(TRANSFORM_TIMEOUT, self.ask(name, poem)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(CallTransformError::Overdue(TRANSFORM_TIMEOUT)),
+        };
+        let counts = &self.shared.counts;
+        let counter = match &outcome {
+            Ok(_) => &counts.transformed,
+            Err(CallTransformError::Transform(_)) => &counts.gibberish,
+            Err(CallTransformError::Unknown(_)) => &counts.unknown,
+            Err(CallTransformError::Crashed(_)) => &counts.crashed,
+            Err(_) => &counts.overloaded,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        outcome
+    }
+
+    async fn ask(&self, name: &Bytes, poem: Bytes) -> Result<Bytes, CallTransformError> {
+        let transforms = &self.shared.transforms;
+        let transform = transforms
+            .iter()
+            .find(|transform| transform.name.as_bytes() == name)
+            .copied()
+            .ok_or_else(|| CallTransformError::Unknown(name.clone()))?;
+        let (worker, place) = self.shared.take_place()?;
+        let worker = self
+            .workers
+            .whereis_partition(worker as u64)
+            .ok_or(CallTransformError::Nobody)?;
+        let apply = Apply {
+            transform,
+            poem,
+            _place: place,
+        };
+        match worker.send(apply).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(SendError::Exited(reason)) => Err(CallTransformError::Crashed(reason)),
+            Err(_) => Err(CallTransformError::Nobody),
+        }
+    }
+}
+
+impl Shared {
+    /// A place in the shortest queue; this arbiter's own is preferred as long as nobody waits there.
+    fn take_place(&self) -> Result<(usize, OwnedSemaphorePermit), CallTransformError> {
+        let here = thread::current().id();
+        let shortest = self.desks.iter().enumerate().max_by_key(|(_, desk)| {
+            let room = desk.room.available_permits();
+            (room, *desk.thread.lock() == Some(here))
+        });
+        let (worker, desk) = shortest.ok_or(CallTransformError::Nobody)?;
+        let place = Arc::clone(&desk.room).try_acquire_owned();
+        Ok((worker, place.map_err(|_| CallTransformError::Overloaded)?))
+    }
+}
+
+/// Applies transforms, one poem after the other.
+#[derive(Debug)]
+pub struct Transformer;
+
+impl Actor for Transformer {
+    type Context = Context<Self>;
+}
+
+/// A poem is to be transformed.
+#[derive(Message)]
+#[rtype(result = "Result<Bytes, TransformError>")]
+struct Apply {
+    transform: Transform,
+    poem: Bytes,
+    /// In the queue, and then at work.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Handler<Apply> for Transformer {
+    type Result = AtomicResponse<Self, Result<Bytes, TransformError>>;
+
+    fn handle(&mut self, apply: Apply, _: &mut Context<Self>) -> Self::Result {
+        if apply.poem.len() <= INLINE_BYTES_MAX {
+            let answer = apply.transform.apply(&apply.poem);
+            return AtomicResponse::new(Box::pin(wrap_future(async move {
+                drop(apply);
+                answer
+            })));
+        }
+        let beside = tokio::task::spawn_blocking(move || apply.transform.apply(&apply.poem));
+        AtomicResponse::new(Box::pin(wrap_future(async move {
+            match beside.await {
+                Ok(answer) => answer,
+                // As if it had happened here.
+                Err(error) => panic::resume_unwind(error.into_panic()),
+            }
+        })))
+    }
+}
