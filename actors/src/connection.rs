@@ -30,7 +30,7 @@ use tokio::io::Interest;
 use tokio::time::{Instant, Sleep};
 
 use crate::gate::{Fate, Permit};
-use crate::recital::Recital;
+use crate::recital::Manner;
 use crate::stream::{Accepted, LINGER_BYTES_MAX};
 use crate::tally::Tally;
 
@@ -56,7 +56,7 @@ pub struct Connection {
     left: Bytes,
     phase: Phase,
     sleep: Option<Pin<Box<Sleep>>>,
-    recital: Arc<Recital>,
+    manner: Arc<Manner>,
     permit: Permit,
 }
 
@@ -101,16 +101,21 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     /// For a reader who was just accepted.
-    pub(crate) fn new(accepted: Accepted, recital: Arc<Recital>, permit: Permit) -> Self {
+    pub(crate) fn new(
+        accepted: Accepted,
+        text: Bytes,
+        manner: Arc<Manner>,
+        permit: Permit,
+    ) -> Self {
         Self {
             socket: Socket::Unregistered(accepted.into_socket()),
-            left: recital.poem().text,
+            left: text,
             phase: Phase::Reciting {
                 due: Instant::now(),
                 chunk_left: 0,
             },
             sleep: None,
-            recital,
+            manner,
             permit,
         }
     }
@@ -152,7 +157,7 @@ impl Connection {
             return Poll::Ready(self.finish());
         }
         if chunk_left == 0 {
-            chunk_left = match self.recital.pace {
+            chunk_left = match self.manner.pace {
                 None => self.left.len(),
                 Some(pace) => {
                     ready!(self.sleep_until(due, task));
@@ -168,7 +173,7 @@ impl Connection {
                 Tally::add(&self.permit.tally().bytes, written as u64);
                 self.left.advance(written);
                 chunk_left -= written;
-                let due = match self.recital.pace {
+                let due = match self.manner.pace {
                     Some(pace) if chunk_left == 0 => pace.next_due(due, Instant::now()),
                     _ => due,
                 };
@@ -195,7 +200,7 @@ impl Connection {
             self.sleep = None;
             return Poll::Ready(Ok(true));
         }
-        ready!(self.sleep_until(since + self.recital.write_timeout, task));
+        ready!(self.sleep_until(since + self.manner.write_timeout, task));
         Poll::Ready(Ok(false))
     }
 
@@ -205,7 +210,7 @@ impl Connection {
         Tally::add(&self.permit.tally().lingering, 1);
         self.permit.settle(Fate::Served);
         self.phase = Phase::Lingering {
-            until: Instant::now() + self.recital.linger_timeout,
+            until: Instant::now() + self.manner.linger_timeout,
             look: LINGER_LOOK,
             said: 0,
         };
@@ -282,7 +287,7 @@ impl ActorFuture<Connection> for Turns {
     ) -> Poll<()> {
         let (fate, reason) = match ready!(connection.turn(task)) {
             Ok(Fate::TimedOut) => {
-                let limit = connection.recital.write_timeout;
+                let limit = connection.manner.write_timeout;
                 (Fate::TimedOut, ExitReason::shutdown(WriteTimeout(limit)))
             }
             Ok(fate) => (fate, ExitReason::Normal),

@@ -196,7 +196,7 @@ impl DownloadError {
     }
 
     /// The exit reason that makes the supervisor do the right thing.
-    fn into_exit_reason(self) -> ExitReason {
+    pub(crate) fn into_exit_reason(self) -> ExitReason {
         if self.is_final {
             ExitReason::shutdown(self)
         } else {
@@ -402,7 +402,7 @@ fn read_some(stream: &TcpStream) -> io::Result<Bytes> {
     })
 }
 
-fn read_error(error: &io::Error, peer_addr: SocketAddr) -> DownloadError {
+pub(crate) fn read_error(error: &io::Error, peer_addr: SocketAddr) -> DownloadError {
     let (kind, text) = match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => (
             FailureKind::Reset,
@@ -414,7 +414,7 @@ fn read_error(error: &io::Error, peer_addr: SocketAddr) -> DownloadError {
     DownloadError::passing(kind, text)
 }
 
-fn silence(has_begun: bool, limit: Duration, peer_addr: SocketAddr) -> DownloadError {
+pub(crate) fn silence(has_begun: bool, limit: Duration, peer_addr: SocketAddr) -> DownloadError {
     let text = if has_begun {
         format!("{peer_addr} fell silent for {limit:?}")
     } else {
@@ -428,7 +428,7 @@ pub(crate) fn out_of_time(limit: Duration) -> DownloadError {
 }
 
 /// Too long is known as soon as it happens.
-fn check_length(read: u64, expectation: &Expectation) -> Result<(), DownloadError> {
+pub(crate) fn check_length(read: u64, expectation: &Expectation) -> Result<(), DownloadError> {
     if read > expectation.poem_bytes_max {
         let text = format!("longer than {} bytes", expectation.poem_bytes_max);
         return Err(DownloadError::for_good(FailureKind::Io, text));
@@ -443,7 +443,10 @@ fn check_length(read: u64, expectation: &Expectation) -> Result<(), DownloadErro
 }
 
 /// Too short, empty or different is known at the end.
-fn check_whole(rereading: &Rereading, expectation: &Expectation) -> Result<(), DownloadError> {
+pub(crate) fn check_whole(
+    rereading: &Rereading,
+    expectation: &Expectation,
+) -> Result<(), DownloadError> {
     let read = rereading.read();
     if rereading.is_behind() {
         let text = format!(

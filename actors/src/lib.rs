@@ -18,6 +18,10 @@
 //! | `download` | [`Download`] | the client | listens to one server, once |
 //! | `coordinator` | [`Coordinator`] | [`tree`] | gathers poems and losses, and tells [`Event`]s |
 //!
+//! | `proxy` | [`Keeper`] | [`tree`] | the cache actor of an upstream: sees to it that what readers want is fetched |
+//! | | [`Fetch`] | the keeper | asks the upstream of a proxy, once, for all who wait |
+//! | | [`Reader`] | a listener | recites a poem to one reader of a proxy while it is being fetched |
+//!
 //! Who restarts them, and what else falls when one falls, is in [`tree`]. What is no actor:
 //!
 //! | file | what it holds |
@@ -44,7 +48,8 @@
 //! - A crash never looks like the end of a poem. While a poem is unfinished its socket is armed to reset.
 //! - A poem is bytes. Nothing here decodes them.
 //! - The left half (server, listener, steward, connection) and the right half (client, download, coordinator) never
-//!   import each other; they meet in `wire` and `poem`.
+//!   import each other; they meet in `wire` and `poem`. The proxy alone uses both, because that is what a proxy is; neither
+//!   knows of it.
 //! - Nothing here prints, exits or reads arguments.
 //! - Every wait has a limit, and every limit is a named constant or a setting with one for its default. What is queued
 //!   is bounded: readers by the accept queue and the gate, bytes by the credit of each poem.
@@ -194,6 +199,8 @@ mod connect;
 mod coordinator;
 mod download;
 
+mod proxy;
+
 pub mod tree;
 
 pub use acceptor::{ACCEPT_BATCH, ACCEPT_PAUSE};
@@ -214,6 +221,17 @@ pub use netstring::{
 };
 pub use poem::{FILE_BYTES_MAX, Poem, ReadPoemError, Title};
 pub use protocol::{CONNECTIONS_MAX, Limits, Protocol, ServiceConfig};
+pub use proxy::cache::{
+    CACHE_BYTES_MAX, CacheRules, CacheStatus, ERROR_TTL, Freshness, GRACE, Moment,
+    PROXY_POEM_BYTES_MAX, STALE_IF_ERROR, TTL, Ttl,
+};
+pub use proxy::fetch::{FETCH_TIMEOUT, Fetch};
+pub use proxy::flight::{Abandon, Broken};
+pub use proxy::keeper::Keeper;
+pub use proxy::reader::{HALF_CLOSED_PATIENCE, Reader, TurnedAway};
+pub use proxy::report::{CacheReport, FetchReport, KeptReport, StatusCounts};
+pub use proxy::store::{OpenStoreError, Store};
+pub use proxy::{MakeProxyError, ProxyConfig, Upstream};
 pub use recital::{Manner, ServerConfig, WRITE_TIMEOUT};
 pub use server::{
     DRAIN, Drain, Drained, RESET_TIMEOUT, Resume, Server, ServerStatus, Status, Suspend,

@@ -82,18 +82,14 @@ impl ServerConfig {
 #[derive(Debug)]
 pub(crate) struct Recital {
     poem: Mutex<Poem>,
-    pub(crate) pace: Option<Pace>,
-    pub(crate) write_timeout: Duration,
-    pub(crate) linger_timeout: Duration,
+    manner: Arc<Manner>,
 }
 
 impl Recital {
     pub(crate) fn new(poem: Poem, manner: Manner) -> Self {
         Self {
             poem: Mutex::new(poem),
-            pace: manner.pace,
-            write_timeout: manner.write_timeout,
-            linger_timeout: manner.linger_timeout,
+            manner: Arc::new(manner),
         }
     }
 
@@ -114,7 +110,8 @@ impl Protocol for Recital {
     }
 
     fn start(self: Arc<Self>, accepted: Accepted, permit: Permit) -> StartDynamicChild {
-        let connection = Connection::new(accepted, self, permit);
+        let (text, manner) = (self.poem().text, Arc::clone(&self.manner));
+        let connection = Connection::new(accepted, text, manner, permit);
         StartDynamicChild::once(move |_| connection)
     }
 }

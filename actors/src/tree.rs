@@ -10,6 +10,11 @@
 //!    ├─ listener-0-::1                     … and at each other address and arbiter
 //!    └─ steward-0                          runs on arbiter 0, watches the listeners of arbiter 1
 //!
+//! 127.0.0.1:10000    one_for_one           a proxy of that upstream; whoever dies, the others go on
+//! ├─ fetches         dynamic, temporary    asks the upstream, at most once at a time
+//! ├─ cache                                 begins the fetches and watches them
+//! └─ readers-1                             a service as above, for each address that was asked for
+//!
 //! get                one_for_all, 0 restarts   a client; it is whole or not at all
 //! ├─ coordinator
 //! ├─ downloads       dynamic, transient, with backoff
@@ -23,12 +28,16 @@
 //! | a steward | restarted; listeners go on |
 //! | a server | restarted; what it had decided is in the shared state; readers notice nothing |
 //! | a connections' supervisor | its readers are reset, and it is restarted; other arbiters' readers notice nothing |
+//! | a proxy's cache | restarted; a fetch under way goes on, what is kept is kept, readers notice nothing |
+//! | a proxy's fetch | its readers are reset, unless the old poem will do for them; the next reader begins another |
 //! | a download | restarted with backoff, up to the number of retries; it continues where it was |
 //! | an arbiter | its readers are reset; a steward accepts in its place for as long as it is gone |
 //! | the coordinator, the client or the downloads' supervisor | the client ends: it knew what nobody else knows |
 //!
 //! Start order is list order, and the end is the other way round: a server stops listening before it gives up its
 //! readers.
+
+mod proxy;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -55,6 +64,8 @@ use crate::server::{Drained, Server, drain};
 use crate::service::Service;
 use crate::steward::Steward;
 use crate::tally::TallyCounts;
+
+pub use self::proxy::{ProxyHandle, UpstreamHandle, proxy_specs};
 
 /// How many restarts within [`RESTART_PERIOD`] a server's supervisors tolerate for each child.
 pub const RESTARTS_MAX: u32 = 10;

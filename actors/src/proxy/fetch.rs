@@ -1,0 +1,185 @@
+//! [`Fetch`]: asks the upstream for its poem, once, and writes it into a flight.
+//!
+//! Started by the keeper under the upstream's dynamic supervisor, and restarted by nobody: a failure fails every reader
+//! who waits, at once, and the next reader's fetch is the next attempt. It ends when the poem is whole, when something goes
+//! wrong, or when nobody waits for it any more; however it ends otherwise, dropping its writer breaks the flight.
+//!
+//! Never talks to a reader, and never decides what is kept.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use actix::fut::{ActorFutureExt, wrap_future};
+use actix::{Actor, ActorContext, AsyncContext};
+use byron_supervisors::{Context, ExitReason};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::cabinet::{Arrival, Desk};
+use super::flight::{Flight, Writer};
+use crate::connect::{Whereabouts, connect};
+use crate::download::{
+    DownloadError, Expectation, FailureKind, Patience, check_length, check_whole, out_of_time,
+    read_error, silence,
+};
+use crate::wire::{Prefix, Rereading};
+
+/// How long one fetch may take, if nothing else is said. A poem that comes at the tutorial's pace is over a megabyte long by
+/// then; an upstream that dribbles for ever ends here, or at the longest poem that is allowed.
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The most that is read in one call.
+const READ_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    /// Every fetch of this arbiter reads into the same place, and copies out what it got; no reader copies it again.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into());
+}
+
+/// What is fetched, and how.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) whereabouts: Whereabouts,
+    pub(crate) patience: Patience,
+    pub(crate) expectation: Expectation,
+}
+
+/// Asks the upstream once.
+#[derive(Debug)]
+pub struct Fetch {
+    wanted: Arc<Wanted>,
+    desk: Desk,
+    flight: Arc<Flight>,
+}
+
+impl Fetch {
+    pub(crate) fn new(wanted: Arc<Wanted>, desk: Desk, flight: Arc<Flight>) -> Self {
+        Self {
+            wanted,
+            desk,
+            flight,
+        }
+    }
+}
+
+impl Actor for Fetch {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let Some(writer) = self.flight.claim(ctx.pid()) else {
+            // Another fetch has it, or nobody wants it any more.
+            return ctx.stop();
+        };
+        let (wanted, desk) = (Arc::clone(&self.wanted), self.desk.clone());
+        let fetch = async move {
+            tokio::select! {
+                biased;
+                () = writer.abandoned() => {
+                    tracing::info!(upstream = %desk.label(), "cancelled; nobody waits any more");
+                    ExitReason::Normal
+                }
+                outcome = within(wanted.patience.max_time, listen(&wanted, &desk, &writer)) => {
+                    settle(outcome, &desk, &writer)
+                }
+            }
+        };
+        ctx.spawn(wrap_future(fetch).map(|reason, _: &mut Self, ctx| ctx.exit(reason)));
+    }
+}
+
+/// Tells the readers, and those who come later, in one step.
+fn settle(outcome: Result<Prefix, DownloadError>, desk: &Desk, writer: &Writer) -> ExitReason {
+    match outcome {
+        Ok(poem) => {
+            let arrival = desk.arrived(writer, poem.hash());
+            let bytes = poem.len();
+            match arrival {
+                Arrival::Kept => {
+                    tracing::info!(upstream = %desk.label(), bytes, "fetched and kept")
+                }
+                Arrival::Passed => {
+                    tracing::info!(upstream = %desk.label(), bytes, "fetched, not kept")
+                }
+                Arrival::Abandoned => {}
+            }
+            ExitReason::Normal
+        }
+        Err(error) => {
+            tracing::warn!(upstream = %desk.label(), kind = %error.kind, %error, "the fetch failed");
+            desk.failed(writer, error.clone());
+            error.into_exit_reason()
+        }
+    }
+}
+
+async fn within(
+    limit: Option<Duration>,
+    work: impl Future<Output = Result<Prefix, DownloadError>>,
+) -> Result<Prefix, DownloadError> {
+    match limit {
+        None => work.await,
+        Some(limit) => timeout(limit, work)
+            .await
+            .unwrap_or_else(|_| Err(out_of_time(limit))),
+    }
+}
+
+async fn listen(wanted: &Wanted, desk: &Desk, writer: &Writer) -> Result<Prefix, DownloadError> {
+    desk.count_fetch();
+    let (stream, peer_addr) = connect(&wanted.whereabouts, wanted.patience.connect_timeout).await?;
+    tracing::debug!(upstream = %desk.label(), %peer_addr, "fetching");
+    read_to_end(stream, peer_addr, wanted, writer).await
+}
+
+async fn read_to_end(
+    mut stream: impl AsyncRead + Unpin,
+    peer_addr: SocketAddr,
+    wanted: &Wanted,
+    writer: &Writer,
+) -> Result<Prefix, DownloadError> {
+    let mut poem = Rereading::new(Prefix::default());
+    let mut silent_since = Instant::now();
+    loop {
+        let has_begun = !poem.read().is_empty();
+        let limit = if has_begun {
+            wanted.patience.idle_timeout
+        } else {
+            wanted.patience.first_byte_timeout
+        };
+        let bytes = match timeout_at(silent_since + limit, read_some(&mut stream)).await {
+            Err(_) => return Err(silence(has_begun, limit, peer_addr)),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Ok(Err(error)) => return Err(read_error(&error, peer_addr)),
+            Ok(Ok(bytes)) => bytes,
+        };
+        if bytes.is_empty() {
+            check_whole(&poem, &wanted.expectation)?;
+            return Ok(poem.read().clone());
+        }
+        silent_since = Instant::now();
+        let bytes = poem
+            .pass(bytes)
+            .map_err(|error| DownloadError::for_good(FailureKind::Changed, error.to_string()))?;
+        check_length(poem.read().len(), &wanted.expectation)?;
+        writer.push(bytes);
+    }
+}
+
+/// What comes next; empty at the end.
+async fn read_some(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
+    poll_fn(|task| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut *stream).poll_read(task, &mut read))?;
+            Poll::Ready(Ok(Bytes::copy_from_slice(read.filled())))
+        })
+    })
+    .await
+}
