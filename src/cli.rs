@@ -13,6 +13,7 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use thiserror::Error;
 
+pub use self::ctl::{CtlArguments, CtlConfig, Verb};
 pub use self::get::{Expectation, GetArguments, GetConfig, JsonLines, Output};
 pub use self::serve::{Pace, ServeArguments, ServeConfig, ServedPoem};
 pub use self::server::ServerSettings;
@@ -21,9 +22,12 @@ pub use self::value::ParseValueError;
 use crate::commands::completions::CompletionsArguments;
 use crate::commands::man::ManArguments;
 use crate::endpoint::{ParseEndpointError, ParsePoemArgumentError, ParseTargetError};
+use crate::observe::{ParseInstanceAddressError, ParseInstanceNameError};
 use crate::quantity::ParseQuantityError;
 
+mod ctl;
 mod get;
+mod observe;
 mod serve;
 mod server;
 mod transform;
@@ -81,6 +85,8 @@ pub enum Command {
     Serve(Box<ServeArguments>),
     /// Make other poems of poems, for whoever asks
     Transform(Box<TransformArguments>),
+    /// Ask a running instance how it is, or have it do something
+    Ctl(Box<CtlArguments>),
     /// Watch a small poetry network lose actors and none of its poems
     Demo(DemoArguments),
     /// Print a script that completes commands for a shell
@@ -234,6 +240,8 @@ pub fn error_text(error: &clap::Error) -> String {
         if source.is::<ParseQuantityError>()
             || source.is::<ParseValueError>()
             || source.is::<ParseEndpointError>()
+            || source.is::<ParseInstanceNameError>()
+            || source.is::<ParseInstanceAddressError>()
         {
             let argument = error
                 .get(ContextKind::InvalidArg)

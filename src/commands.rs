@@ -5,10 +5,13 @@ use std::io::{self, Write};
 use thiserror::Error;
 
 use self::get::SinkError;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Verbosity};
 use crate::exit_code::ExitCode;
+use crate::observe::client::ClientError;
+use crate::observe::{self, About, ObserveSettings, Observer};
 
 pub mod completions;
+pub mod ctl;
 pub mod demo;
 pub mod get;
 pub mod man;
@@ -23,6 +26,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Get(get) => get::run(get.into_config()?),
         Command::Serve(serve) => serve::run(serve.into_config()?),
         Command::Transform(transform) => transform::run(transform.into_config()?),
+        Command::Ctl(ctl) => ctl::run(ctl.into_config()),
         Command::Demo(demo) => demo::run(demo.verbosity()),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
@@ -33,6 +37,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 pub fn exit_code_of(error: &anyhow::Error) -> ExitCode {
     if error.is::<crate::cli::UsageError>() {
         return ExitCode::Usage;
+    }
+    if let Some(error) = error.downcast_ref::<ClientError>() {
+        return error.exit_code();
     }
     let stdout = match error.downcast_ref::<SinkError>() {
         Some(SinkError::Stdout(stdout)) => Some(stdout),
@@ -55,6 +62,47 @@ pub struct WriteStdoutError(#[source] pub io::Error);
 fn say(line: &str) {
     // With standard error closed there is nobody to tell.
     let _ = writeln!(anstream::stderr(), "byron: {line}");
+}
+
+/// Opens the socket of a long-running command. Without one it goes on, unless it was asked for.
+fn observed(
+    settings: &ObserveSettings,
+    verbosity: Verbosity,
+    about: About,
+) -> anyhow::Result<Observer> {
+    match observe::open(settings, about) {
+        Ok(observer) => {
+            if let Some((name, socket)) = observer
+                .whereabouts()
+                .filter(|_| verbosity >= Verbosity::Verbose)
+            {
+                say(&format!(
+                    "byron ctl -i {name} leads here, by {}",
+                    socket.display()
+                ));
+            }
+            Ok(observer)
+        }
+        Err(error) if settings.is_required() => Err(error.into()),
+        Err(error) => {
+            if verbosity > Verbosity::Quiet {
+                say(&format!(
+                    "{:#}; nobody can observe or steer this byron (--observe=none says nothing)",
+                    anyhow::Error::from(error)
+                ));
+            }
+            Ok(Observer::default())
+        }
+    }
+}
+
+/// Writes text for a person to standard output, coloured if that is a terminal.
+fn print(text: &str) -> Result<(), WriteStdoutError> {
+    let mut stdout = anstream::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(WriteStdoutError)
 }
 
 /// Writes data that was asked for to standard output, as it is.

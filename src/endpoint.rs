@@ -23,6 +23,7 @@ pub use self::argument::{
     parse_poem_argument, parse_target,
 };
 pub use self::error::ParseEndpointError;
+pub(crate) use self::error::nearest;
 pub use self::parse::{parse_connect, parse_listen, parse_listen_interface, parse_listen_port};
 use crate::quantity::exact_duration;
 

@@ -14,8 +14,12 @@ pub enum ExitCode {
     SomeFailed = 1,
     /// The command line is wrong; nothing was done.
     Usage = 2,
-    /// `get` got none of the poems.
+    /// `get` got none of the poems, or the instance that `ctl is-running` asks for is not running.
     AllFailed = 3,
+    /// There is no such instance, child or event.
+    NotFound = 4,
+    /// Refused: not allowed, or not confirmed.
+    Refused = 5,
     /// The root supervisor gave up.
     GaveUp = 6,
     /// The drain deadline passed and connections were reset.
@@ -40,8 +44,12 @@ pub mod exit {
     pub const SOME_FAILED: u8 = ExitCode::SomeFailed as u8;
     /// The command line is wrong; nothing was done.
     pub const USAGE: u8 = ExitCode::Usage as u8;
-    /// `get` got none of the poems.
+    /// `get` got none of the poems, or the instance that `ctl is-running` asks for is not running.
     pub const ALL_FAILED: u8 = ExitCode::AllFailed as u8;
+    /// There is no such instance, child or event.
+    pub const NOT_FOUND: u8 = ExitCode::NotFound as u8;
+    /// Refused: not allowed, or not confirmed.
+    pub const REFUSED: u8 = ExitCode::Refused as u8;
     /// The root supervisor gave up.
     pub const GAVE_UP: u8 = ExitCode::GaveUp as u8;
     /// The drain deadline passed and connections were reset.
@@ -58,11 +66,13 @@ pub mod exit {
 
 impl ExitCode {
     /// All of them, in the order of their numbers.
-    pub const ALL: [ExitCode; 10] = [
+    pub const ALL: [ExitCode; 12] = [
         ExitCode::Done,
         ExitCode::SomeFailed,
         ExitCode::Usage,
         ExitCode::AllFailed,
+        ExitCode::NotFound,
+        ExitCode::Refused,
         ExitCode::GaveUp,
         ExitCode::DrainExpired,
         ExitCode::Bug,
@@ -82,7 +92,9 @@ impl ExitCode {
             ExitCode::Done => "Everything that was asked for is done.",
             ExitCode::SomeFailed => "Some of the work failed, or a server could not start.",
             ExitCode::Usage => "The command line is wrong; nothing was done.",
-            ExitCode::AllFailed => "get got none of the poems.",
+            ExitCode::AllFailed => "get got none of the poems, or the instance is not running.",
+            ExitCode::NotFound => "There is no such instance, child or event.",
+            ExitCode::Refused => "Refused: not allowed, or not confirmed.",
             ExitCode::GaveUp => {
                 "The root supervisor gave up: too many restarts in too short a time."
             }
@@ -118,7 +130,7 @@ mod tests {
     fn the_numbers_are_the_documented_ones() {
         assert_eq!(
             ExitCode::ALL.map(ExitCode::number),
-            [0, 1, 2, 3, 6, 7, 70, 130, 141, 143]
+            [0, 1, 2, 3, 4, 5, 6, 7, 70, 130, 141, 143]
         );
     }
 

@@ -7,6 +7,7 @@ use actix::System;
 
 pub mod logs;
 pub mod signals;
+pub mod terminal;
 
 /// Longer than any program runs: `off`, where a limit has to be a duration.
 pub const FOREVER: std::time::Duration = std::time::Duration::from_secs(10 * 365 * 24 * 60 * 60);

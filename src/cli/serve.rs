@@ -123,7 +123,7 @@ impl ServeArguments {
             poems,
             pace,
             watch: self.watch,
-            server: self.server.into(),
+            server: self.server.into_settings()?,
         })
     }
 }

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::observe::ObservedArguments;
 use super::value::parse_count;
-use super::{Verbosity, VerbosityArguments, heading};
+use super::{UsageError, Verbosity, VerbosityArguments, heading};
 use crate::endpoint::{
     Interface, ListenEndpoint, parse_listen, parse_listen_interface, parse_listen_port,
 };
+use crate::observe::ObserveSettings;
 use crate::quantity::{Limit, parse_duration, parse_limit};
 
 /// Where a server listens.
@@ -65,6 +67,9 @@ pub(super) struct ServerArguments {
     once: Option<NonZeroUsize>,
 
     #[command(flatten)]
+    observed: ObservedArguments,
+
+    #[command(flatten)]
     verbosity: VerbosityArguments,
 
     /// Readers at once; more have to wait
@@ -111,21 +116,25 @@ pub struct ServerSettings {
     pub port_file: Option<PathBuf>,
     /// The file descriptor for readiness, by the protocol of s6.
     pub ready_fd: Option<u32>,
+    /// How it can be observed.
+    pub observe: ObserveSettings,
     /// How much is said on standard error.
     pub verbosity: Verbosity,
 }
 
-impl From<ServerArguments> for ServerSettings {
-    fn from(arguments: ServerArguments) -> ServerSettings {
-        ServerSettings {
-            connections_max: arguments.max_connections,
-            write_timeout: arguments.write_timeout.0,
-            drain: arguments.drain,
-            linger: arguments.linger,
-            readers_max: arguments.once,
-            port_file: arguments.port_file,
-            ready_fd: arguments.ready_fd,
-            verbosity: arguments.verbosity.into(),
-        }
+impl ServerArguments {
+    /// What is left of them, unless they contradict each other.
+    pub(super) fn into_settings(self) -> Result<ServerSettings, UsageError> {
+        Ok(ServerSettings {
+            connections_max: self.max_connections,
+            write_timeout: self.write_timeout.0,
+            drain: self.drain,
+            linger: self.linger,
+            readers_max: self.once,
+            port_file: self.port_file,
+            ready_fd: self.ready_fd,
+            observe: self.observed.into_settings()?,
+            verbosity: self.verbosity.into(),
+        })
     }
 }

@@ -92,7 +92,7 @@ pub enum TransformConfig {
     /// Transforms standard input, in this order.
     Apply(Vec<Transform>),
     /// Serves transforms.
-    Serve(TransformServiceConfig),
+    Serve(Box<TransformServiceConfig>),
 }
 
 /// What is served, where and how.
@@ -135,14 +135,14 @@ impl TransformArguments {
                 "--max-request is more than 16MiB, and each connection may keep one in memory; say less",
             ));
         }
-        Ok(TransformConfig::Serve(TransformServiceConfig {
+        Ok(TransformConfig::Serve(Box::new(TransformServiceConfig {
             transforms,
             netstring: self.place.into_endpoints(),
             http: self.http,
             request_bytes_max: usize::try_from(self.max_request).unwrap_or(NETSTRING_BYTES_MAX),
             request_timeout: self.request_timeout,
-            server: self.server.into(),
-        }))
+            server: self.server.into_settings()?,
+        })))
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
 
     fn service(arguments: &str) -> TransformServiceConfig {
         match config(arguments) {
-            Ok(TransformConfig::Serve(service)) => service,
+            Ok(TransformConfig::Serve(service)) => *service,
             other => panic!("{arguments}: {other:?}"),
         }
     }

@@ -16,6 +16,22 @@ pub struct ParseValueError {
     expected: &'static str,
 }
 
+impl ParseValueError {
+    pub(super) fn new(
+        noun: &'static str,
+        input: &str,
+        problem: impl Into<String>,
+        expected: &'static str,
+    ) -> ParseValueError {
+        ParseValueError {
+            noun,
+            input: input.to_owned(),
+            problem: problem.into(),
+            expected,
+        }
+    }
+}
+
 /// How many downloads run at once; all of them when absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Jobs(pub(super) Option<NonZeroUsize>);

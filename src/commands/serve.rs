@@ -19,7 +19,7 @@ use crate::present::message::{counted, serving_line};
 
 /// Serves until a signal, or until enough poems were served.
 pub fn run(config: ServeConfig) -> anyhow::Result<ExitCode> {
-    logs::init(config.server.verbosity, "warn", "info");
+    logs::init(config.server.verbosity, "warn", "info,actix_server=warn");
     // Before anything is bound: a poem that cannot be read is nobody's port.
     let poems = config
         .poems
@@ -63,6 +63,7 @@ async fn serve(config: ServeConfig, poems: Vec<Poem>) -> anyhow::Result<ExitCode
                 files.push((path.clone(), handle.clone()));
             }
             served.push(Served {
+                title: poem.title.to_string(),
                 line: serving_line(source, handle.port()),
                 detail: counted(poem.text.len() as u64, "byte"),
                 handle: handle.service().clone(),

@@ -17,12 +17,14 @@ use byron_actors::{BACKLOG, BindServerError, Drained, Interfaces, ListenOn, Mann
 use byron_supervisors::{ActorRef, ArbiterPool, ChildSpec, Supervisor, exited, snapshot};
 use futures_util::future::join_all;
 
-use super::{say, write_stdout};
+use super::{observed, say, write_stdout};
 use crate::cli::{ServerSettings, Verbosity};
 use crate::endpoint::{Host, Interface, ListenEndpoint};
 use crate::exit_code::ExitCode;
 use crate::host::FOREVER;
 use crate::host::signals::{Request, Signals};
+use crate::observe::model::Endpoint;
+use crate::observe::{About, Observer, Order};
 use crate::present::message::{cannot_listen, counted, elapsed_text};
 
 /// How long the tree may take to stop once the last reader has gone.
@@ -38,6 +40,8 @@ pub(super) struct Ground {
 
 /// One thing that is served at one endpoint.
 pub(super) struct Served {
+    /// What it is called: the title of a poem.
+    pub(super) title: String,
     /// The tutorial's line for it on standard output.
     pub(super) line: String,
     /// What a person may want to know besides where it is: `3003 bytes`.
@@ -50,6 +54,7 @@ pub(super) struct Servers {
     ground: Ground,
     root: ActorRef<Supervisor>,
     served: Vec<Served>,
+    observer: Observer,
     settings: ServerSettings,
     /// What a reader is served: `poem`.
     unit: &'static str,
@@ -86,11 +91,14 @@ impl Ground {
         settings: ServerSettings,
         unit: &'static str,
     ) -> anyhow::Result<Servers> {
+        // Before anything is started: a name that is taken is no reason to stop readers who are being served.
+        let observer = observed(&settings.observe, settings.verbosity, about(&served))?;
         match tree::start_servers("byron", specs).await {
             Ok(root) => Ok(Servers {
                 ground: self,
                 root,
                 served,
+                observer,
                 settings,
                 unit,
             }),
@@ -103,8 +111,10 @@ impl Servers {
     /// Says where they are, runs them until a signal, or until enough readers were served, and stops them.
     pub(super) async fn run(mut self) -> anyhow::Result<ExitCode> {
         self.announce()?;
+        self.observer.ready();
         let code = self.run_until_over().await;
         tree::stop(&self.root, STOP_LIMIT).await;
+        self.observer.close(code).await;
         for arbiter in self.ground.arbiters {
             arbiter.stop();
             let _ = arbiter.join();
@@ -131,6 +141,7 @@ impl Servers {
             ground: Ground { signals, say, .. },
             root,
             served,
+            observer,
             settings,
             unit,
         } = self;
@@ -138,7 +149,7 @@ impl Servers {
         tokio::pin!(all_over);
         let root_exit = exited(root.pid());
         tokio::pin!(root_exit);
-        loop {
+        let grace = loop {
             tokio::select! {
                 _ = &mut all_over => return ExitCode::Done,
                 reason = &mut root_exit => {
@@ -147,12 +158,15 @@ impl Servers {
                 }
                 request = signals.next() => match request {
                     Request::ShowTree => say.error(&tree_text()),
-                    Request::Interrupt | Request::Terminate => {
-                        return drain(served, settings.drain, unit, signals, *say).await;
-                    }
+                    Request::Interrupt | Request::Terminate => break settings.drain,
+                },
+                order = observer.order() => match order {
+                    Order::Stop => break settings.drain,
+                    Order::Drain(limit) => break limit.unwrap_or(FOREVER),
                 },
             }
-        }
+        };
+        drain(served, grace, unit, signals, observer, *say).await
     }
 }
 
@@ -162,6 +176,7 @@ async fn drain(
     grace: Duration,
     unit: &str,
     signals: &mut Signals,
+    observer: &mut Observer,
     say: Say,
 ) -> ExitCode {
     let counts = served.iter().map(|server| server.handle.counts());
@@ -169,16 +184,20 @@ async fn drain(
         .map(|counts| counts.active.saturating_sub(counts.lingering))
         .sum();
     if going > 0 {
+        let limit = match grace {
+            FOREVER => String::new(),
+            grace => format!(" up to {}", elapsed_text(grace)),
+        };
         say.notice(&format!(
-            "{} still going; waiting up to {} for them (again: end now)",
+            "{} still going; waiting{limit} for them (again: end now)",
             counted(going, unit),
-            elapsed_text(grace)
         ));
     }
     let drain_all = |grace| join_all(served.iter().map(move |server| server.handle.drain(grace)));
     let drained: Vec<Drained> = tokio::select! {
         drained = drain_all(grace) => drained,
         _ = signals.end() => drain_all(Duration::ZERO).await,
+        _ = observer.order() => drain_all(Duration::ZERO).await,
     };
     say.notice(&total(served, unit));
     let reset: usize = drained.iter().map(|drained| drained.reset).sum();
@@ -213,6 +232,27 @@ fn total(served: &[Served], unit: &str) -> String {
 fn tree_text() -> String {
     let trees: Vec<_> = snapshot().iter().map(ToString::to_string).collect();
     format!("this is the tree:\n{}", trees.join("\n"))
+}
+
+/// What others are told of the servers.
+fn about(served: &[Served]) -> About {
+    let endpoints = served.iter().flat_map(|server| {
+        server
+            .handle
+            .local_addrs()
+            .iter()
+            .map(|local_addr| Endpoint {
+                what: server.title.clone(),
+                at: local_addr.to_string(),
+                port: Some(local_addr.port()),
+            })
+    });
+    About {
+        title: served
+            .first()
+            .map_or_else(String::new, |server| server.title.clone()),
+        endpoints: endpoints.collect(),
+    }
 }
 
 /// One arbiter for each processor: a connection lives on the one that accepted it.

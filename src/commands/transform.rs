@@ -23,8 +23,8 @@ pub fn run(config: TransformConfig) -> anyhow::Result<ExitCode> {
         TransformConfig::List(transforms) => list(&transforms),
         TransformConfig::Apply(transforms) => apply(&transforms),
         TransformConfig::Serve(config) => {
-            logs::init(config.server.verbosity, "warn", "info");
-            System::new().block_on(serve(config))
+            logs::init(config.server.verbosity, "warn", "info,actix_server=warn");
+            System::new().block_on(serve(*config))
         }
     }
 }
@@ -99,6 +99,7 @@ async fn serve(config: TransformServiceConfig) -> anyhow::Result<ExitCode> {
         ground.say().openness(endpoint, &handle);
         specs.push(spec);
         served.push(Served {
+            title: "transform".to_owned(),
             line: format!("Serving transforms{how} on port {}.", handle.port()),
             detail: transforms.clone(),
             handle,

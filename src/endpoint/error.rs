@@ -81,7 +81,7 @@ impl Role {
 }
 
 /// The one of `known` that was probably meant by `typed`.
-pub(super) fn nearest<'known>(typed: &str, known: &[&'known str]) -> Option<&'known str> {
+pub(crate) fn nearest<'known>(typed: &str, known: &[&'known str]) -> Option<&'known str> {
     const EDITS_MAX: usize = 2;
     known
         .iter()

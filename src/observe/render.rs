@@ -6,6 +6,7 @@
 mod crash;
 mod dot;
 mod event;
+mod status;
 mod tree;
 pub(crate) mod words;
 
@@ -17,6 +18,7 @@ pub use self::crash::CrashReport;
 pub use self::dot::dot;
 pub use self::event::event_line;
 pub(crate) use self::event::what as event_words;
+pub use self::status::status_text;
 pub use self::tree::tree_text;
 use super::model::State;
 

@@ -23,6 +23,9 @@ pub const EVENTS_MAX: usize = 10_000;
 /// How many bytes of events are kept, by estimate.
 pub const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// How many events [`next_events`] returns at most.
+pub const EVENTS_PER_LOOK: usize = 256;
+
 /// What kind of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -252,6 +255,10 @@ pub struct Events {
 
 /// The events after number `seq`; 0 asks for all that are left, `u64::MAX` only for the numbers.
 pub fn events_since(seq: u64) -> Events {
+    page(seq, usize::MAX)
+}
+
+fn page(seq: u64, count_max: usize) -> Events {
     let ring = RING.lock();
     let first = ring
         .events
@@ -264,6 +271,7 @@ pub fn events_since(seq: u64) -> Events {
             .events
             .iter()
             .skip(skip)
+            .take(count_max)
             .map(|(event, _)| event.clone())
             .collect(),
         missed: first.saturating_sub(next),
@@ -272,13 +280,14 @@ pub fn events_since(seq: u64) -> Events {
     }
 }
 
-/// Waits until there are events after number `seq`, and returns them.
+/// Waits until there are events after number `seq`, and returns them, at most [`EVENTS_PER_LOOK`]: whoever is far behind
+/// keeps those who record events waiting for a moment only.
 pub async fn next_events(seq: u64) -> Events {
     loop {
         let changed = CHANGED.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        let events = events_since(seq);
+        let events = page(seq, EVENTS_PER_LOOK);
         if !events.events.is_empty() || events.missed > 0 {
             return events;
         }

@@ -70,8 +70,8 @@ pub use child_spec::{
 pub use context::{Context, MESSAGES_PER_TURN, STATE_BYTES_MAX};
 pub use dynamic::{DynamicFlags, DynamicSupervisor, StartDynamicChild, TerminateDynamicChild};
 pub use event::{
-    EVENT_BYTES_MAX, EVENTS_MAX, Event, EventKind, Events, events_since, next_events,
-    record_operator,
+    EVENT_BYTES_MAX, EVENTS_MAX, EVENTS_PER_LOOK, Event, EventKind, Events, events_since,
+    next_events, record_operator,
 };
 pub use exit::{Down, During, Exit, ExitError, ExitReason, MonitorRef, Panic};
 pub use fault::{CustomFault, InjectedFault};

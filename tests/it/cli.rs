@@ -35,6 +35,8 @@ Usage: byron [OPTIONS] <COMMAND>
 Commands:
   get          Get poems from servers and print them in order
   serve        Serve poems
+  transform    Make other poems of poems, for whoever asks
+  ctl          Ask a running instance how it is, or have it do something
   demo         Watch a small poetry network lose actors and none of its poems
   completions  Print a script that completes commands for a shell
   man          Print the manual, or write it to a directory
@@ -193,6 +195,7 @@ fn the_manual_has_a_page_for_each_command_with_every_exit_code() {
         "byron",
         "byron-get",
         "byron-serve",
+        "byron-ctl",
         "byron-demo",
         "byron-completions",
         "byron-man",

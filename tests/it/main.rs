@@ -6,6 +6,7 @@ mod cli;
 mod crashes;
 mod demo;
 mod load;
+mod observe;
 mod peers;
 mod serve_and_get;
 mod support;

@@ -262,6 +262,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Sends it a signal: `TERM`, `KILL`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("sh")
@@ -398,11 +403,26 @@ pub(crate) fn byron_after(preparation: &str) -> Command {
     shell
 }
 
+thread_local! {
+    static RUNTIME_DIRECTORY: tempfile::TempDir = tempfile::tempdir().unwrap();
+}
+
+/// Where the instances of this test find each other, and nobody else's: each test has a thread of its own.
+pub(crate) fn runtime_directory() -> PathBuf {
+    RUNTIME_DIRECTORY.with(|directory| directory.path().to_owned())
+}
+
 fn settled(mut command: Command) -> Command {
-    for variable in ["BYRON_COLOR", "BYRON_LOG", "CLICOLOR_FORCE"] {
+    for variable in [
+        "BYRON_COLOR",
+        "BYRON_INSTANCE",
+        "BYRON_LOG",
+        "CLICOLOR_FORCE",
+    ] {
         command.env_remove(variable);
     }
     command
+        .env("XDG_RUNTIME_DIR", runtime_directory())
         .env("NO_COLOR", "1")
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null());

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::support::{Nobody, Peer, Process, byron, file, names, server_of};
+use crate::support::{Nobody, Peer, Process, byron, file, names, runtime_directory, server_of};
 
 /// What a poem should not be able to do to a terminal: a new title, a clear screen, text that runs backwards.
 const ATTACK: &str = "\x1b]0;owned\x07\x1b[2Jharmless\u{202e}\u{9b}1m\n";
@@ -26,6 +26,7 @@ fn on_terminal_with(words: &str, environment: &[(&str, &str)]) -> Process {
         .arg("/dev/null")
         .env("SHELL", "/bin/sh")
         .env("TERM", "xterm")
+        .env("XDG_RUNTIME_DIR", runtime_directory())
         // A terminal whose keyboard is gone tells its programs so.
         .stdin(Stdio::piped());
     for variable in ["NO_COLOR", "BYRON_COLOR", "CLICOLOR_FORCE", "CI", "COLUMNS"] {
