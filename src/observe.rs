@@ -14,6 +14,7 @@ mod observer;
 pub mod protocol;
 mod registration;
 pub mod render;
+pub mod replay;
 mod server;
 pub mod why;
 

@@ -9,6 +9,7 @@ mod convert;
 mod event;
 mod instance;
 mod line;
+mod log;
 mod node;
 mod word;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use self::event::{CRASH_PREFIX, Event, Operator, Reason};
 pub use self::instance::{Endpoint, Instance};
 pub use self::line::{Gap, Line};
+pub use self::log::{Fields, LogRecord};
 pub use self::node::{
     Budget, Details, Dynamic, DynamicExit, Handling, LastExit, Mailbox, Messages, Node, Spec,
     Supervision, Turns,

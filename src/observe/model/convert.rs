@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    Budget, Event, EventKind, LastExit, Mailbox, Messages, Node, Reason, ReasonKind, State,
-    Supervision, Tree, VERSION, bounded,
+    Budget, Details, Event, EventKind, Flag, Handling, LastExit, Mailbox, Messages, Node, Reason,
+    ReasonKind, State, Supervision, Tree, Turns, VERSION, bounded,
 };
 
 impl Tree {
@@ -46,6 +46,10 @@ impl Moment {
         }
     }
 
+    fn since(self, instant: Instant) -> Duration {
+        to_microseconds(self.instant.saturating_duration_since(instant))
+    }
+
     fn of(self, instant: Instant) -> Timestamp {
         let ts = match instant.checked_duration_since(self.instant) {
             Some(ahead) => self.ts.checked_add(ahead),
@@ -69,6 +73,7 @@ fn to_microseconds(span: Duration) -> Duration {
 
 fn node(node: &supervisors::Node, moment: Moment) -> Node {
     let state = State::from(node.state.name());
+    let vitals = node.vitals.as_ref();
     Node {
         pid: node.state.pid().map(supervisors::Pid::as_u64),
         actor: node.actor.to_owned(),
@@ -80,10 +85,22 @@ fn node(node: &supervisors::Node, moment: Moment) -> Node {
         uptime: node.uptime.map(to_microseconds),
         restarts: node.restarts,
         next_attempt: node.state.until().map(|until| moment.of(until)),
-        mailbox: node.mailbox_len.map(|len| Mailbox {
-            len: len as u64,
-            ..Mailbox::default()
-        }),
+        flags: node.flags.names().map(Flag::from).collect(),
+        mailbox: vitals.and_then(mailbox),
+        turns: vitals.map(turns),
+        handling: vitals.and_then(|vitals| handling(vitals, moment)),
+        waiting: vitals.and_then(|vitals| waiting(vitals, moment)),
+        waits_for: vitals
+            .and_then(supervisors::Vitals::waits_for)
+            .map(supervisors::Pid::as_u64),
+        links: vitals.map(|vitals| vitals.links as u64),
+        monitors: vitals.map(|vitals| vitals.monitors as u64),
+        details: Details(
+            node.details
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect(),
+        ),
         messages: (!node.actor.is_empty()).then(|| Messages {
             handled: node.handled,
             ..Messages::default()
@@ -97,6 +114,44 @@ fn node(node: &supervisors::Node, moment: Moment) -> Node {
             .collect(),
         ..Node::new(node.path.to_string(), state)
     }
+}
+
+fn mailbox(vitals: &supervisors::Vitals) -> Option<Mailbox> {
+    Some(Mailbox {
+        len: vitals.mailbox_len? as u64,
+        capacity: vitals.mailbox_capacity.map(|capacity| capacity as u64),
+        high_water: Some(vitals.mailbox_high as u64),
+        policy: None,
+    })
+}
+
+fn turns(vitals: &supervisors::Vitals) -> Turns {
+    Turns {
+        count: vitals.turns,
+        total: to_microseconds(vitals.turn_time),
+        p50: vitals.turn_p50.map(to_microseconds),
+        p99: vitals.turn_p99.map(to_microseconds),
+        longest: to_microseconds(vitals.turn_longest),
+    }
+}
+
+fn handling(vitals: &supervisors::Vitals, moment: Moment) -> Option<Handling> {
+    let doing = vitals.doing.as_ref()?;
+    let message = doing
+        .in_message
+        .map_or_else(|| doing.during.to_string(), str::to_owned);
+    Some(Handling {
+        message,
+        span: moment.since(doing.since),
+    })
+}
+
+fn waiting(vitals: &supervisors::Vitals, moment: Moment) -> Option<Handling> {
+    let waiting = vitals.waiting.as_ref()?;
+    Some(Handling {
+        message: waiting.in_message.unwrap_or_default().to_owned(),
+        span: moment.since(waiting.since),
+    })
 }
 
 fn supervision(info: &supervisors::SupervisorInfo) -> Supervision {

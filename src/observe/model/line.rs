@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Instance, Tree, VERSION};
+use super::{Event, EventKind, Instance, LogRecord, Tree, VERSION};
 
-/// One line of a stream or a file. `type` says what it is: `instance`, `tree`, `gap`, or the kind of an event.
+/// One line of a stream or a file. `type` says what it is: `instance`, `tree`, `gap`, `log`, or the kind
+/// of an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Line {
     /// Whose events follow.
@@ -17,6 +18,10 @@ pub enum Line {
     Event(Box<Event>),
     /// Events are missing here.
     Gap(Gap),
+    /// What was written to the log.
+    Log(Box<LogRecord>),
+    /// Something that a later version says; only this word of it is understood.
+    Other(String),
 }
 
 /// Events that happened and that nobody can tell any more: they had no room where they were to wait.
@@ -42,6 +47,12 @@ impl Serialize for Line {
         struct Of<'a> {
             tree: &'a Tree,
         }
+        #[derive(Serialize)]
+        struct Logged<'a> {
+            log: &'a LogRecord,
+        }
+        #[derive(Serialize)]
+        struct Nothing {}
         match self {
             Line::Instance(body) => Head {
                 v: VERSION,
@@ -62,6 +73,18 @@ impl Serialize for Line {
                 body,
             }
             .serialize(serializer),
+            Line::Log(log) => Head {
+                v: VERSION,
+                kind: "log",
+                body: Logged { log },
+            }
+            .serialize(serializer),
+            Line::Other(kind) => Head {
+                v: VERSION,
+                kind,
+                body: Nothing {},
+            }
+            .serialize(serializer),
         }
     }
 }
@@ -76,16 +99,26 @@ impl Line {
         struct Head<'a> {
             #[serde(rename = "type", borrow)]
             kind: Cow<'a, str>,
+            seq: Option<u64>,
         }
         #[derive(Deserialize)]
         struct TreeLine {
             tree: Box<Tree>,
         }
-        let Head { kind } = serde_json::from_str(text)?;
+        #[derive(Deserialize)]
+        struct LogLine {
+            log: Box<LogRecord>,
+        }
+        let Head { kind, seq } = serde_json::from_str(text)?;
         match &*kind {
             "instance" => serde_json::from_str(text).map(Line::Instance),
             "tree" => serde_json::from_str(text).map(|TreeLine { tree }| Line::Tree(tree)),
             "gap" => serde_json::from_str(text).map(Line::Gap),
+            "log" => serde_json::from_str(text).map(|LogLine { log }| Line::Log(log)),
+            // What has no number is no event.
+            kind if seq.is_none() && matches!(EventKind::from(kind), EventKind::Other(_)) => {
+                Ok(Line::Other(kind.to_owned()))
+            }
             _ => serde_json::from_str(text).map(Line::Event),
         }
     }

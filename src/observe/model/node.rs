@@ -59,6 +59,9 @@ pub struct Node {
     /// What it is doing now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handling: Option<Handling>,
+    /// The message whose handler makes it wait, if it does: it handles no other meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Handling>,
     /// The pid of the process whose answer it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<u64>,
@@ -106,6 +109,7 @@ impl Node {
             messages: None,
             turns: None,
             handling: None,
+            waiting: None,
             waits_for: None,
             links: None,
             monitors: None,
@@ -131,6 +135,11 @@ impl Node {
         let end = self.actor.find('<').unwrap_or(self.actor.len());
         let start = self.actor[..end].rfind("::").map_or(0, |at| at + 2);
         &self.actor[start..]
+    }
+
+    /// Its budget, to change it.
+    pub fn budget_mut(&mut self) -> Option<&mut Budget> {
+        self.supervisor.as_mut()?.budget.as_mut()
     }
 
     /// This node, then all below it, parents first.
@@ -245,7 +254,8 @@ pub struct Turns {
 /// The message that is being handled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handling {
-    /// Its type.
+    /// Its type; if it is no message, the part of its life: `init`, `a future`.
+    #[serde(default)]
     pub message: String,
     /// For how long.
     #[serde(rename = "for_s", with = "super::seconds")]
@@ -363,6 +373,12 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// Whether a restart of then no longer counts.
+    pub fn is_over(&self, then: Timestamp, now: Timestamp) -> bool {
+        let age = Duration::try_from(now.duration_since(then)).unwrap_or_default();
+        age > self.period
+    }
+
     /// How many more restarts are tolerated now.
     pub fn left(&self) -> u64 {
         u64::from(self.intensity).saturating_sub(self.used)

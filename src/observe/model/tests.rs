@@ -7,6 +7,7 @@ use byron_supervisors::ExitReason;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::*;
 use crate::present::json;
@@ -383,7 +384,7 @@ fn node() -> impl Strategy<Value = Node> {
             option::of(moment()),
         ),
         option::of(numbers()),
-        option::of((text(), span())),
+        (option::of((text(), span())), option::of((text(), span()))),
         (
             option::of(any::<u64>()),
             option::of(any::<u64>()),
@@ -397,7 +398,7 @@ fn node() -> impl Strategy<Value = Node> {
         (vec((text(), text()), 0..4), option::of(supervision())),
     )
         .prop_map(
-            |(head, counts, times, numbers, handling, others, past, rest)| {
+            |(head, counts, times, numbers, doing, others, past, rest)| {
                 let (mailbox, messages, turns) = match numbers {
                     Some((mailbox, messages, turns)) => {
                         (Some(mailbox), Some(messages), Some(turns))
@@ -418,7 +419,8 @@ fn node() -> impl Strategy<Value = Node> {
                     mailbox,
                     messages,
                     turns,
-                    handling: handling.map(|(message, span)| Handling { message, span }),
+                    handling: doing.0.map(|(message, span)| Handling { message, span }),
+                    waiting: doing.1.map(|(message, span)| Handling { message, span }),
                     waits_for: others.0,
                     links: others.1,
                     monitors: others.2,
@@ -468,9 +470,41 @@ fn line() -> impl Strategy<Value = Line> {
     );
     // The words of the other lines are no events.
     let event = event().prop_filter("a word of another line", |event| {
-        !["instance", "tree", "gap"].contains(&event.kind.as_str())
+        !["instance", "tree", "gap", "log"].contains(&event.kind.as_str())
     });
+    let value = prop_oneof![
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        text().prop_map(Value::from),
+    ];
+    let key = text().prop_filter("a key of its own", |key| {
+        !LogRecord::OWN_KEYS.contains(&key.as_str())
+    });
+    let log = (
+        moment(),
+        (
+            option::of(text()),
+            option::of(any::<u64>()),
+            option::of(any::<u64>()),
+        ),
+        (text(), text()),
+        prop::collection::btree_map(key, value, 0..4),
+    )
+        .prop_map(
+            |(ts, (path, incarnation, event), (msg, target), fields)| LogRecord {
+                ts,
+                level: "WARN".into(),
+                path,
+                incarnation,
+                event,
+                msg,
+                target,
+                fields: Fields(fields.into_iter().collect()),
+            },
+        );
     prop_oneof![
+        log.prop_map(|log| Line::Log(Box::new(log))),
+        "later_[a-z]{0,3}".prop_map(Line::Other),
         instance.prop_map(|instance| Line::Instance(Box::new(instance))),
         tree.prop_map(|tree| Line::Tree(Box::new(tree))),
         event.prop_map(|event| Line::Event(Box::new(event))),
