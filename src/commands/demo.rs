@@ -13,8 +13,8 @@ use byron_actors::{
     Whereabouts, WhichConnections, WhichDownloads,
 };
 use byron_supervisors::{
-    ActorRef, ArbiterPool, EventKind, ExitReason, events_since, kill_by_operator, next_events,
-    snapshot,
+    Action, ActorRef, ArbiterPool, EventKind, ExitReason, Operator, events_since, next_events,
+    operate, path_of, snapshot,
 };
 
 use super::get::{Presenter, Told, forward};
@@ -186,8 +186,11 @@ async fn kill_download(client: &ClientHandle) {
         return;
     };
     let downloads = coordinator.send(WhichDownloads).await.unwrap_or_default();
-    if let Some((_, pid)) = downloads.into_iter().find(|(task, _)| *task == KILLED) {
-        kill_by_operator(pid, "the demo");
+    let mut downloads = downloads.into_iter();
+    let download = downloads.find(|(task, _)| *task == KILLED);
+    if let Some(path) = download.and_then(|(_, pid)| path_of(pid)) {
+        // If it has ended just now there is nothing to show, and the events say so.
+        let _ = operate(Action::Kill, &path, &Operator::program("the demo")).await;
     }
 }
 

@@ -5,28 +5,27 @@
 
 mod children;
 mod life;
+mod operated;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Handler, Message, MessageResult, Running};
+use actix::{Actor, Handler, Message, MessageResult, Running};
 use parking_lot::Mutex;
 
 use self::children::{Child, Children, Shown};
-use self::life::kill;
+use self::operated::Stopper;
 use crate::actor_ref::{ActorRef, AsStarter};
 use crate::backoff::Backoff;
 use crate::child_spec::{AutoShutdown, ChildId, ChildType, Restart, SHUTDOWN_TIMEOUT, Shutdown};
 use crate::context::Context;
 use crate::exit::{Down, ExitReason};
-use crate::intensity::Intensity;
 use crate::panics::drop_each;
 use crate::path::Path;
-use crate::pid::{Pid, PidMap};
+use crate::pid::Pid;
 use crate::process::{Observer, Started};
 use crate::promise::Promise;
 use crate::snapshot::ChildState;
@@ -225,7 +224,7 @@ impl fmt::Debug for DynamicSupervisor {
 impl Drop for DynamicSupervisor {
     fn drop(&mut self) {
         if let Some(children) = &self.children {
-            let left = mem::take(&mut children.lock().by_pid);
+            let left = children.lock().take_all();
             drop_each(left);
         }
     }
@@ -288,12 +287,7 @@ impl Actor for DynamicSupervisor {
         let is_bad = self.flags.significant
             && (self.flags.restart == Restart::Permanent
                 || self.flags.auto_shutdown == AutoShutdown::Never);
-        let children = Arc::new(Mutex::new(Children {
-            path,
-            intensity: Intensity::new(self.flags.intensity, self.flags.period),
-            by_pid: PidMap::default(),
-            starting: BTreeSet::new(),
-        }));
+        let children = Arc::new(Mutex::new(Children::new(path, self.flags.clone())));
         ctx.shared
             .core
             .set_introspect(Arc::new(Shown(Arc::clone(&children))));
@@ -353,13 +347,13 @@ impl Handler<TryAgain> for DynamicSupervisor {
         // Terminated meanwhile, or everything ends.
         if self.ending.is_some()
             || !matches!(
-                children.by_pid.get(&was).map(|child| &child.state),
+                children.get(was).map(|child| &child.state),
                 Some(ChildState::Restarting { .. })
             )
         {
             return;
         }
-        let child = children.by_pid.remove(&was);
+        let child = children.remove(was);
         drop(children);
         if let Some(child) = child {
             self.attempt(child, ctx);
@@ -375,7 +369,7 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
         StartDynamicChild(start): StartDynamicChild,
         ctx: &mut Context<Self>,
     ) -> Self::Result {
-        let count = self.shared().lock().by_pid.len();
+        let count = self.shared().lock().len();
         if self.ending.is_some() {
             return Promise::ready(Err(StartChildError::Failed(ExitReason::SHUTDOWN)));
         }
@@ -400,6 +394,7 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
             timer: None,
             is_overdue: false,
             terminated: Vec::new(),
+            relaunch: None,
         });
         self.launch(child, 0, ctx);
         answer
@@ -419,39 +414,12 @@ impl Handler<TerminateDynamicChild> for DynamicSupervisor {
         TerminateDynamicChild(pid): TerminateDynamicChild,
         ctx: &mut Context<Self>,
     ) -> Self::Result {
-        let shared = self.shared();
-        let mut children = shared.lock();
-        let Some(child) = children.by_pid.get_mut(&pid) else {
-            drop(children);
-            let (promise, answer) = Promise::pair();
-            self.ask_settled(Unsettled::Terminate(pid, promise));
-            return answer;
-        };
-        if child.state.pid().is_none() {
-            let timer = child.timer.take();
-            let forgotten = children.by_pid.remove(&pid);
-            drop(children);
-            drop(forgotten);
-            if let Some(timer) = timer {
-                ctx.cancel_future(timer);
-            }
-            return Promise::ready(Ok(()));
-        }
         let (promise, answer) = Promise::pair();
-        let is_first = child.terminated.is_empty();
-        child.terminated.push(promise);
-        if is_first && matches!(child.state, ChildState::Running(_)) {
-            child.state = ChildState::Stopping(pid);
-        }
-        drop(children);
-        if is_first {
-            self.stop_child(pid, 0, ctx);
-            if let Shutdown::Timeout(limit) = self.flags.shutdown {
-                let timer = ctx.run_later(limit, move |_, _| kill(pid, 0));
-                if let Some(child) = shared.lock().by_pid.get_mut(&pid) {
-                    child.timer = Some(timer);
-                }
-            }
+        let is_known = self.shared().lock().get(pid).is_some();
+        if is_known {
+            self.terminate(pid, Stopper::Caller(promise), 0, ctx);
+        } else {
+            self.ask_settled(Unsettled::Terminate(pid, promise));
         }
         answer
     }
@@ -498,6 +466,7 @@ impl Handler<GetChildSpec> for DynamicSupervisor {
 
 #[cfg(test)]
 mod tests {
+    use super::life::kill;
     use super::*;
     use crate::monitor::exited;
 

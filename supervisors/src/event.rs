@@ -3,6 +3,8 @@
 //! One bounded ring for the whole program. Processes outside every tree appear only when they crash, and dynamic
 //! children only when they fail: a server of thousands of readers would otherwise wash away everything worth reading.
 
+mod details;
+
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::mem;
@@ -12,6 +14,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use self::details::{EventDetails, TAKEN_ALONG_MAX, TakenAlong};
 use crate::exit::ExitReason;
 use crate::panics::{contained, drop_contained};
 use crate::path::Path;
@@ -94,13 +97,20 @@ pub struct Event {
     pub incarnation: u32,
     /// Why it ended, or what made the supervisor act.
     pub reason: Option<ExitReason>,
-    /// What an operator did, or how long a supervisor waits.
+    /// What an operator did, or how long a supervisor waits, for people.
     pub note: Option<Box<str>>,
+    /// The same and more, for programs.
+    pub details: EventDetails,
     /// The event that brought this one about.
     pub cause: Option<u64>,
 }
 
 impl Event {
+    /// What the process's crash is called, if this tells of one: `crash-918`.
+    pub fn crash_id(&self) -> Option<String> {
+        matches!(self.details, EventDetails::Exit { crash: true, .. }).then(|| crash_id(self.seq))
+    }
+
     fn bytes(&self) -> usize {
         let reason = match &self.reason {
             Some(ExitReason::Panic(panic)) => {
@@ -120,8 +130,14 @@ impl Event {
         mem::size_of::<Self>()
             + self.path.as_ref().map_or(0, Path::bytes)
             + self.note.as_ref().map_or(0, |note| note.len())
+            + self.details.bytes()
             + reason
     }
+}
+
+/// What the crash is called that this event tells of.
+pub(crate) fn crash_id(seq: u64) -> String {
+    format!("crash-{seq}")
 }
 
 /// Counts what is written to it.
@@ -166,6 +182,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) incarnation: u32,
     pub(crate) reason: Option<&'a ExitReason>,
     pub(crate) note: Option<String>,
+    pub(crate) details: EventDetails,
     /// 0 = none known.
     pub(crate) cause: u64,
 }
@@ -197,6 +214,7 @@ pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
         incarnation: draft.incarnation,
         reason: draft.reason.cloned(),
         note: draft.note.map(String::into_boxed_str),
+        details: draft.details,
         cause: (draft.cause != 0).then_some(draft.cause),
     };
     let bytes = event.bytes();
@@ -278,6 +296,35 @@ fn page(seq: u64, count_max: usize) -> Events {
         dropped: ring.dropped,
         last: ring.last,
     }
+}
+
+/// The event with this number and what brought it about, oldest first: the chain of causes. Where the ring has dropped a
+/// cause, the chain begins after it, and its first event still names it.
+pub fn causes_of(seq: u64) -> Vec<Event> {
+    let ring = RING.lock();
+    let first = ring.events.front().map_or(0, |(event, _)| event.seq);
+    let event = |seq: u64| {
+        let at = usize::try_from(seq.checked_sub(first)?).ok()?;
+        ring.events.get(at).map(|(event, _)| event)
+    };
+    let mut chain: Vec<Event> = Vec::new();
+    let mut next = event(seq);
+    while let Some(link) = next {
+        chain.push(link.clone());
+        // A cause is older than what it causes, so this comes to an end.
+        next = link.cause.filter(|cause| *cause < link.seq).and_then(event);
+    }
+    chain.reverse();
+    chain
+}
+
+/// The event that tells how a process ended, if it is still there.
+pub fn exit_event(pid: Pid) -> Option<Event> {
+    let ring = RING.lock();
+    let mut newest_first = ring.events.iter().rev().map(|(event, _)| event);
+    newest_first
+        .find(|event| event.kind == EventKind::Exit && event.pid == Some(pid))
+        .cloned()
 }
 
 /// Waits until there are events after number `seq`, and returns them, at most [`EVENTS_PER_LOOK`]: whoever is far behind

@@ -1,9 +1,40 @@
 //! Restart intensity: how many restarts in how long are too many. Pure: time comes in as `now`.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::snapshot::human;
+
+/// How much of a supervisor's restart intensity is used: `3/10 in 10s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Budget {
+    /// Restarts in the window.
+    pub used: usize,
+    /// Restarts tolerated in the window; `u32::MAX` is as good as no limit.
+    pub limit: u32,
+    /// The window.
+    pub period: Duration,
+}
+
+impl Budget {
+    /// How many more restarts are tolerated now.
+    pub fn left(&self) -> usize {
+        (self.limit as usize).saturating_sub(self.used)
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.limit == u32::MAX {
+            return write!(f, "{} in {}, no limit", self.used, human(self.period));
+        }
+        write!(f, "{}/{} in {}", self.used, self.limit, human(self.period))
+    }
+}
 
 /// The sliding window of one supervisor, shared by all its children (`supervisor.erl`, `add_restart`).
 ///
@@ -34,18 +65,37 @@ impl Intensity {
 
     /// How many restarts are in the window.
     pub(crate) fn used(&self, now: Instant) -> usize {
-        self.recent
-            .iter()
-            .filter(|at| self.is_recent(**at, now))
-            .count()
+        // They are in order.
+        let old = self.recent.partition_point(|at| !self.is_recent(*at, now));
+        self.recent.len() - old
     }
 
-    pub(crate) fn limit(&self) -> u32 {
-        self.limit
+    /// The budget just after a restart was counted.
+    pub(crate) fn budget_spent(&self) -> Budget {
+        Budget {
+            used: self.recent.len(),
+            limit: self.limit,
+            period: self.period,
+        }
     }
 
-    pub(crate) fn period(&self) -> Duration {
-        self.period
+    pub(crate) fn budget(&self, now: Instant) -> Budget {
+        Budget {
+            used: self.used(now),
+            limit: self.limit,
+            period: self.period,
+        }
+    }
+
+    /// How long ago the restarts in the window were, oldest first; nothing where there is no limit to reach.
+    pub(crate) fn ages(&self, now: Instant) -> Vec<Duration> {
+        if self.limit == u32::MAX {
+            return Vec::new();
+        }
+        let recent = self.recent.iter().filter(|at| self.is_recent(**at, now));
+        recent
+            .map(|at| now.saturating_duration_since(*at))
+            .collect()
     }
 
     fn is_recent(&self, at: Instant, now: Instant) -> bool {

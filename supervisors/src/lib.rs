@@ -53,8 +53,11 @@ mod fault;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-// What can be seen from outside.
+// What can be seen and done from outside.
+mod consequence;
 mod event;
+mod operate;
+mod pattern;
 mod report;
 mod snapshot;
 mod vitals;
@@ -67,27 +70,33 @@ pub use child_spec::{
     AutoShutdown, ChildId, ChildSpec, ChildType, InvalidSpec, OnRestart, Restart, SHUTDOWN_TIMEOUT,
     START_TIMEOUT, Shutdown, SupFlags,
 };
+pub use consequence::{Consequence, Drops, consequence};
 pub use context::{Context, MESSAGES_PER_TURN, STATE_BYTES_MAX};
 pub use dynamic::{DynamicFlags, DynamicSupervisor, StartDynamicChild, TerminateDynamicChild};
 pub use event::{
-    EVENT_BYTES_MAX, EVENTS_MAX, EVENTS_PER_LOOK, Event, EventKind, Events, events_since,
-    next_events, record_operator,
+    EVENT_BYTES_MAX, EVENTS_MAX, EVENTS_PER_LOOK, Event, EventDetails, EventKind, Events,
+    TAKEN_ALONG_MAX, TakenAlong, causes_of, events_since, exit_event, next_events, record_operator,
 };
 pub use exit::{Down, During, Exit, ExitError, ExitReason, MonitorRef, Panic};
 pub use fault::{CustomFault, InjectedFault};
+pub use intensity::Budget;
 pub use monitor::{Exited, exited};
+pub use operate::{
+    Action, OPERATE_TIMEOUT, OperateError, Operated, Operator, ParseActionError, Refusal, operate,
+};
 pub use panics::current_pid;
 pub use partition::{PartitionSupervisor, Partitions};
-pub use path::Path;
+pub use path::{ParsePathError, Path};
+pub use pattern::{ParsePatternError, Pattern, find};
 pub use pg::{GroupChange, GroupEvent, GroupMonitor, JoinError, Scope};
 pub use pid::{ParsePidError, Pid, is_alive};
 pub use registry::{Name, RegisterError, register, registered, unregister, whereis, whereis_actor};
 pub use report::ReportContext;
 pub use run::Init;
-pub use signal::{exit, kill, kill_by_operator, shutdown};
+pub use signal::{exit, kill, shutdown};
 pub use snapshot::{
-    ChildState, DETAIL_BYTES_MAX, DETAILS_MAX, LastExit, Node, SHOWN_CHILDREN_MAX, SupervisorInfo,
-    snapshot,
+    ChildState, DETAIL_BYTES_MAX, DETAILS_MAX, DynamicCounts, DynamicExit, DynamicInfo, EXITS_MAX,
+    LastExit, Node, SHOWN_CHILDREN_MAX, SupervisorInfo, path_of, snapshot,
 };
 pub use spawn::{ArbiterPool, Placement, Spawn, spawn};
 pub use strategy::Strategy;

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::child_spec::SHUTDOWN_TIMEOUT;
-use crate::event::{self, Draft, EventKind};
+use crate::event::{self, Draft, EventDetails, EventKind};
 use crate::exit::{Down, During, Exit, ExitReason, MonitorRef, Panic};
 use crate::fault::{CustomFault, Fate};
 use crate::panics::{Caught, drop_contained};
@@ -629,6 +629,11 @@ impl Core {
                 pid: Some(self.pid),
                 incarnation: self.label.as_ref().map_or(0, |label| label.incarnation),
                 reason: Some(reason),
+                details: EventDetails::Exit {
+                    crash: is_crash || end.drop_panic.is_some(),
+                    uptime: self.born.elapsed(),
+                    mailbox_len: end.mailbox_len,
+                },
                 cause: end.cause,
                 ..Draft::default()
             },

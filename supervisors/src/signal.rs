@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::event;
 use crate::exit::ExitReason;
 use crate::monitor::exited;
 use crate::panics::current_pid;
@@ -34,15 +33,6 @@ pub(crate) fn kill_because(pid: Pid, cause: u64) {
     if let Some(process) = pid::lookup(pid) {
         process.core().kill(cause);
     }
-}
-
-/// Kills a process on behalf of a person: the operator's deed is in the event log as the cause of what follows.
-pub fn kill_by_operator(pid: Pid, who: &str) {
-    let process = pid::lookup(pid);
-    let label = process.as_ref().and_then(|process| process.core().label());
-    let whom = label.map_or_else(|| pid.to_string(), |label| label.path.to_string());
-    let cause = event::record_operator(format!("{who} kills {whom}"), Some(pid));
-    kill_because(pid, cause);
 }
 
 /// Asks a process to end with `Shutdown`, waits, and kills it if it has not ended in time (a supervisor's

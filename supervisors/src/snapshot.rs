@@ -1,17 +1,22 @@
 //! What the trees look like now, without asking any process: [`snapshot`].
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::child_spec::{AutoShutdown, ChildId};
 use crate::exit::ExitReason;
+use crate::intensity::Budget;
+use crate::operate::Operator;
 use crate::panics::contained;
 use crate::path::Path;
 use crate::pid::{self, Pid};
 use crate::process::{Core, Process};
+use crate::supervisor::ChildSpecInfo;
 use crate::vitals::{Flags, Vitals, deadlocked, long_waits};
 
 /// How many children of a dynamic supervisor a snapshot shows one by one.
@@ -88,11 +93,7 @@ pub struct LastExit {
 
 /// A supervisor, as it shows itself.
 pub(crate) struct SupervisorView {
-    pub(crate) strategy: &'static str,
-    pub(crate) restarts_used: usize,
-    pub(crate) intensity: u32,
-    pub(crate) period: Duration,
-    pub(crate) children_total: usize,
+    pub(crate) info: SupervisorInfo,
     pub(crate) children: Vec<ChildView>,
 }
 
@@ -101,12 +102,19 @@ pub(crate) struct ChildView {
     pub(crate) state: ChildState,
     pub(crate) incarnation: u32,
     pub(crate) restarts: u32,
+    pub(crate) failures: u32,
     pub(crate) last_exit: Option<LastExit>,
+    pub(crate) stopped_by: Option<Operator>,
+    pub(crate) waits_for: Option<ChildId>,
+    /// `None` for a root.
+    pub(crate) spec: Option<ChildSpecInfo>,
 }
 
 /// A process that has children to show.
 pub(crate) trait Introspect: Send + Sync {
     fn view(&self, children_max: usize) -> SupervisorView;
+    /// One of the children.
+    fn child(&self, id: &str) -> Option<ChildView>;
 }
 
 /// One place of a tree.
@@ -129,6 +137,8 @@ pub struct Node {
     pub handled: u64,
     /// How long the process has run.
     pub uptime: Option<Duration>,
+    /// How often it has failed in a row, for its backoff; a life that is long enough forgets that.
+    pub failures: u32,
     /// How the incarnation before it ended.
     pub last_exit: Option<LastExit>,
     /// How the process fares; `None` if there is none.
@@ -137,6 +147,12 @@ pub struct Node {
     pub flags: Flags,
     /// What the actor tells of itself ([`Context::describe`](crate::Context::describe)).
     pub details: Vec<(&'static str, String)>,
+    /// The operator who stopped it, while it is stopped for that.
+    pub stopped_by: Option<Operator>,
+    /// The failed sibling that it was stopped with, while it waits for that one's next attempt.
+    pub waits_for: Option<ChildId>,
+    /// What its supervisor knows it by; `None` at the root of a tree.
+    pub spec: Option<ChildSpecInfo>,
     /// What it supervises, if it does.
     pub supervisor: Option<SupervisorInfo>,
     /// Its children in start order; of a dynamic supervisor, the first [`SHOWN_CHILDREN_MAX`].
@@ -144,7 +160,7 @@ pub struct Node {
 }
 
 /// The supervising side of a [`Node`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SupervisorInfo {
     /// OTP's word for the strategy.
@@ -155,8 +171,78 @@ pub struct SupervisorInfo {
     pub intensity: u32,
     /// The window.
     pub period: Duration,
+    /// Whether it ends with its significant children.
+    pub auto_shutdown: AutoShutdown,
     /// All its children, shown or not.
     pub children_total: usize,
+    /// Of a dynamic supervisor: all its children in numbers.
+    pub dynamic: Option<DynamicInfo>,
+    /// How long ago the restarts in the window were, oldest first.
+    pub(crate) ages: Vec<Duration>,
+    /// The ids of the children that each of its incarnations begins with.
+    pub(crate) first_children: Arc<[ChildId]>,
+}
+
+impl SupervisorInfo {
+    /// How much of its restart intensity is used.
+    pub fn budget(&self) -> Budget {
+        Budget {
+            used: self.restarts_used,
+            limit: self.intensity,
+            period: self.period,
+        }
+    }
+}
+
+/// The children of a dynamic supervisor, in numbers.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DynamicInfo {
+    /// What they have in common.
+    pub template: ChildSpecInfo,
+    /// How many there may be.
+    pub children_max: Option<usize>,
+    /// Children whose init has not ended.
+    pub starting: usize,
+    /// Children that run.
+    pub running: usize,
+    /// Children that were told to stop.
+    pub stopping: usize,
+    /// Children without a process, that wait for their next attempt.
+    pub restarting: usize,
+    /// What has come and gone since the supervisor started.
+    pub counts: DynamicCounts,
+    /// The last [`EXITS_MAX`] that did not end in order, oldest first.
+    pub exits: Vec<DynamicExit>,
+}
+
+/// What a dynamic supervisor has counted since it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DynamicCounts {
+    /// Processes that were started, restarts included.
+    pub started: u64,
+    /// Of those, the ones that have ended. The others are there now.
+    pub ended: u64,
+    /// Of those that ended, the ones that did not end in order: with neither `Normal` nor `Shutdown`.
+    pub crashed: u64,
+    /// How many starts were restarts.
+    pub restarted: u64,
+}
+
+/// How many exits of its children a dynamic supervisor keeps.
+pub const EXITS_MAX: usize = 50;
+
+/// The end of a dynamic child that did not end in order.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DynamicExit {
+    /// Whose.
+    pub path: Path,
+    /// Which incarnation, from 1.
+    pub incarnation: u32,
+    /// Why, when, and the event that tells of it.
+    pub exit: LastExit,
 }
 
 static ROOTS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
@@ -223,30 +309,34 @@ fn details(core: &Core) -> Vec<(&'static str, String)> {
 }
 
 fn root_node(process: &dyn Process) -> Option<Node> {
+    root_view(process).map(|child| node(child, SHOWN_CHILDREN_MAX))
+}
+
+fn root_view(process: &dyn Process) -> Option<ChildView> {
     let label = process.core().label()?;
-    let child = ChildView {
+    Some(ChildView {
         path: label.path.clone(),
         state: ChildState::Running(process.core().pid()),
         incarnation: label.incarnation,
         restarts: 0,
+        failures: 0,
         last_exit: None,
-    };
-    Some(node(child))
+        stopped_by: None,
+        waits_for: None,
+        spec: None,
+    })
 }
 
-fn node(child: ChildView) -> Node {
+fn node(child: ChildView, children_max: usize) -> Node {
     let process = child.state.pid().and_then(pid::lookup);
     let core = process.as_ref().map(|process| process.core());
     let view = core
         .and_then(|core| core.introspect())
-        .map(|supervisor| supervisor.view(SHOWN_CHILDREN_MAX));
-    let supervisor = view.as_ref().map(|view| SupervisorInfo {
-        strategy: view.strategy,
-        restarts_used: view.restarts_used,
-        intensity: view.intensity,
-        period: view.period,
-        children_total: view.children_total,
-    });
+        .map(|supervisor| supervisor.view(children_max));
+    let (supervisor, children) = match view {
+        Some(view) => (Some(view.info), view.children),
+        None => (None, Vec::new()),
+    };
     let vitals = process.as_deref().map(Vitals::of);
     Node {
         actor: core.map_or("", |core| core.kind()),
@@ -257,14 +347,19 @@ fn node(child: ChildView) -> Node {
         flags: Flags::default(),
         vitals,
         supervisor,
-        children: view.map_or_else(Vec::new, |view| {
-            view.children.into_iter().map(node).collect()
-        }),
+        children: children
+            .into_iter()
+            .map(|child| node(child, children_max))
+            .collect(),
         path: child.path,
         state: child.state,
         incarnation: child.incarnation,
         restarts: child.restarts,
+        failures: child.failures,
         last_exit: child.last_exit,
+        stopped_by: child.stopped_by,
+        waits_for: child.waits_for,
+        spec: child.spec,
     }
 }
 
@@ -283,6 +378,65 @@ impl Node {
             child.walk_mut(see);
         }
     }
+}
+
+/// One place of a tree, and who supervises it.
+pub(crate) struct Place {
+    pub(crate) child: ChildView,
+    /// `None` for a root.
+    pub(crate) supervisor: Option<Pid>,
+}
+
+/// The place with this path.
+pub(crate) fn place(path: &Path) -> Option<Place> {
+    let lineage = path.lineage();
+    let roots = ROOTS.lock().clone();
+    let mut roots = roots.into_iter().filter_map(pid::lookup);
+    roots.find_map(|root| {
+        let child = root_view(&*root)?;
+        let mut place = Place {
+            child,
+            supervisor: None,
+        };
+        if place.child.path != *lineage[0] {
+            return None;
+        }
+        for path in &lineage[1..] {
+            let process = place.child.state.pid().and_then(pid::lookup)?;
+            place = Place {
+                child: process.core().introspect()?.child(&path.id())?,
+                supervisor: Some(process.core().pid()),
+            };
+        }
+        Some(place)
+    })
+}
+
+/// All places of all trees.
+pub(crate) fn places() -> Vec<Path> {
+    fn collect(child: ChildView, places: &mut Vec<Path>) {
+        places.push(child.path);
+        let process = child.state.pid().and_then(pid::lookup);
+        if let Some(supervisor) = process.as_ref().and_then(|it| it.core().introspect()) {
+            for child in supervisor.view(usize::MAX).children {
+                collect(child, places);
+            }
+        }
+    }
+    let mut places = Vec::new();
+    let roots = ROOTS.lock().clone();
+    for root in roots.into_iter().filter_map(pid::lookup) {
+        if let Some(root) = root_view(&*root) {
+            collect(root, &mut places);
+        }
+    }
+    places
+}
+
+/// The place of a process, if it has one in a tree.
+pub fn path_of(pid: Pid) -> Option<Path> {
+    let process = pid::lookup(pid)?;
+    process.core().label().map(|label| label.path.clone())
 }
 
 /// The tree as a picture, one line a process.
@@ -317,7 +471,7 @@ fn collect_lines(node: &Node, lead: &str, below: &str, lines: &mut Vec<[String; 
         Some(parent) => node.path.to_string()[parent.to_string().len() + 1..].to_owned(),
         None => node.path.to_string(),
     };
-    let what = match node.supervisor {
+    let what = match &node.supervisor {
         Some(info) if info.intensity == u32::MAX => info.strategy.to_owned(),
         Some(info) => format!(
             "{} {}/{} in {}",
@@ -340,7 +494,7 @@ fn collect_lines(node: &Node, lead: &str, below: &str, lines: &mut Vec<[String; 
     if node.restarts > 0 {
         rest.push(format!("restarts {}", node.restarts));
     }
-    if let (None, Some(mailbox_len)) = (node.supervisor, node.mailbox_len) {
+    if let (None, Some(mailbox_len)) = (&node.supervisor, node.mailbox_len) {
         let vitals = node.vitals.as_ref();
         rest.push(match vitals.and_then(|vitals| vitals.mailbox_capacity) {
             Some(capacity) => format!("mailbox {mailbox_len}/{capacity}"),
@@ -358,6 +512,12 @@ fn collect_lines(node: &Node, lead: &str, below: &str, lines: &mut Vec<[String; 
             human(until.saturating_duration_since(Instant::now()))
         ));
     }
+    if let Some(operator) = &node.stopped_by {
+        rest.push(format!("by operator ({operator})"));
+    }
+    if let Some(sibling) = &node.waits_for {
+        rest.push(format!("waits for {sibling}"));
+    }
     if let Some(exit) = &node.last_exit {
         rest.push(format!("last: {}", exit.reason));
     }
@@ -371,7 +531,8 @@ fn collect_lines(node: &Node, lead: &str, below: &str, lines: &mut Vec<[String; 
             .join(" "),
         rest.join("  "),
     ]);
-    let total = node.supervisor.map_or(0, |info| info.children_total);
+    let total = node.supervisor.as_ref();
+    let total = total.map_or(0, |info| info.children_total);
     let hidden = total.saturating_sub(node.children.len());
     for (number, child) in node.children.iter().enumerate() {
         let is_last = number + 1 == node.children.len() && hidden == 0;
@@ -398,7 +559,7 @@ fn collect_lines(node: &Node, lead: &str, below: &str, lines: &mut Vec<[String; 
 }
 
 /// A span of time as a person says it.
-fn human(span: Duration) -> String {
+pub(crate) fn human(span: Duration) -> String {
     match span.as_secs() {
         0 => format!("{}ms", span.as_millis()),
         seconds @ 1..60 => format!("{seconds}s"),

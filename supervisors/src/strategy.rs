@@ -34,6 +34,12 @@ impl Strategy {
         }
     }
 
+    /// The strategy with this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        let mut all = [Self::OneForOne, Self::OneForAll, Self::RestForOne].into_iter();
+        all.find(|strategy| strategy.name() == name)
+    }
+
     /// OTP's word for it.
     pub fn name(self) -> &'static str {
         match self {

@@ -21,10 +21,12 @@ use self::children::{Children, Shown};
 pub(crate) use self::work::chance;
 use self::work::{Op, Work};
 use crate::actor_ref::{ActorRef, AsStarter};
+use crate::backoff::Backoff;
 use crate::child_spec::{ChildId, ChildSpec, ChildType, InvalidSpec, Restart, Shutdown, SupFlags};
 use crate::context::Context;
 use crate::dynamic::DynamicFlags;
 use crate::exit::{Down, ExitReason};
+use crate::operate::{Answer, Operate};
 use crate::path::Path;
 use crate::pid::Pid;
 use crate::process::{Observer, Process, Started};
@@ -335,6 +337,14 @@ impl Handler<DeleteChild> for Supervisor {
     }
 }
 
+impl Handler<Operate> for Supervisor {
+    type Result = Promise<Answer>;
+
+    fn handle(&mut self, operate: Operate, _: &mut Context<Self>) -> Self::Result {
+        self.work().operate(operate)
+    }
+}
+
 /// A child, as `supervisor:which_children/1` tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -449,8 +459,8 @@ impl GetChildSpec {
     }
 }
 
-/// The answer to [`GetChildSpec`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a child's spec says: the answer to [`GetChildSpec`], and a part of each [`Node`](crate::Node).
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ChildSpecInfo {
     /// Its name.
@@ -463,9 +473,30 @@ pub struct ChildSpecInfo {
     pub child_type: ChildType,
     /// Whether its end may end the supervisor.
     pub significant: bool,
+    /// How long the supervisor waits before it restarts it, if it does.
+    pub backoff: Option<Backoff>,
+    /// It can be started one single time, whatever `restart` says:
+    /// [`StartDynamicChild::once`](crate::StartDynamicChild::once).
+    pub is_once: bool,
 }
 
 impl ChildSpecInfo {
+    pub(crate) fn is_supervisor(&self) -> bool {
+        self.child_type == ChildType::Supervisor
+    }
+
+    pub(crate) fn of_spec(spec: &ChildSpec) -> Self {
+        Self {
+            id: Arc::clone(&spec.id),
+            restart: spec.restart,
+            shutdown: spec.shutdown,
+            child_type: spec.child_type,
+            significant: spec.significant,
+            backoff: spec.backoff,
+            is_once: false,
+        }
+    }
+
     /// What a dynamic supervisor's children have in common.
     pub(crate) fn of_template(flags: &DynamicFlags) -> Self {
         Self {
@@ -474,6 +505,8 @@ impl ChildSpecInfo {
             shutdown: flags.shutdown,
             child_type: flags.child_type,
             significant: flags.significant,
+            backoff: flags.backoff,
+            is_once: false,
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{Chaos, Fault, Names, Pattern, hash_text, mix};
 use crate::child_spec::ChildId;
 use crate::event::{self, Draft, EventKind};
 use crate::fault::{CustomFault, Doom, Fate};
-use crate::intensity::Intensity;
+use crate::intensity::Budget;
 use crate::path::{Label, Path};
 use crate::pid::Pid;
 
@@ -208,27 +208,26 @@ fn shared_parent(supervisor: &Path) -> &Path {
 }
 
 /// A supervisor counts a restart against its intensity, and performs it if it is admitted.
-pub(crate) fn counted(supervisor: &Path, intensity: &Intensity, is_admitted: bool) {
+pub(crate) fn counted(supervisor: &Path, budget: Budget, is_admitted: bool) {
     if !is_on() {
         return;
     }
-    let used = intensity.used(Instant::now());
     let stages = STAGES.read();
-    for stage in stages.iter().filter(|_| intensity.limit() < u32::MAX) {
+    for stage in stages.iter().filter(|_| budget.limit < u32::MAX) {
         let mut books = stage.books.lock();
         let supervisor = supervisor.to_string();
-        let budget = books
+        let most = books
             .budgets
             .entry(supervisor.clone())
             .or_insert(BudgetUse {
                 supervisor,
                 used_max: 0,
-                intensity: intensity.limit(),
-                period: intensity.period(),
+                intensity: budget.limit,
+                period: budget.period,
                 gave_up: 0,
             });
-        budget.used_max = budget.used_max.max(used);
-        budget.gave_up += u64::from(!is_admitted);
+        most.used_max = most.used_max.max(budget.used);
+        most.gave_up += u64::from(!is_admitted);
     }
 }
 

@@ -13,13 +13,13 @@ use super::{DynamicFlags, DynamicSupervisor, Ending, Start, TryAgain, Unsettled}
 use crate::chaos::{self, Lot};
 use crate::child_spec::{AutoShutdown, ChildType, Restart, Shutdown};
 use crate::context::Context;
-use crate::event::{self, Draft, EventKind};
+use crate::event::{self, Draft, EventDetails, EventKind, TakenAlong};
 use crate::exit::{Down, ExitReason};
 use crate::path::Label;
 use crate::pid::{self, Pid};
 use crate::process::{Process, Started};
 use crate::report::{self, Offender, ReportContext};
-use crate::snapshot::{ChildState, LastExit};
+use crate::snapshot::ChildState;
 use crate::spawn::Supervision;
 use crate::supervisor::{ChildCounts, ChildError, ChildInfo, StartChildError, chance};
 
@@ -69,15 +69,16 @@ impl DynamicSupervisor {
             .start_timeout
             .map(|limit| ctx.run_later(limit, move |supervisor, _| supervisor.overdue(pid)));
         let mut children = children.lock();
+        children.counts.started += 1;
         children.starting.insert(pid);
-        children.by_pid.insert(pid, child);
+        children.insert(pid, child);
     }
 
     /// A start has taken too long, unless it is over.
     fn overdue(&mut self, pid: Pid) {
         let children = self.shared();
         let mut children = children.lock();
-        if let Some(child) = children.by_pid.get_mut(&pid)
+        if let Some(child) = children.get_mut(pid)
             && matches!(child.state, ChildState::Starting(_))
         {
             child.is_overdue = true;
@@ -89,7 +90,7 @@ impl DynamicSupervisor {
     pub(super) fn child_started(&mut self, started: Started, ctx: &mut Context<Self>) {
         let children = self.shared();
         let mut children = children.lock();
-        let Some(child) = children.by_pid.get_mut(&started.pid) else {
+        let Some(child) = children.get_mut(started.pid) else {
             return;
         };
         let waiting = child.waiting.take();
@@ -99,29 +100,36 @@ impl DynamicSupervisor {
         } else {
             None
         };
+        let relaunch = child.relaunch.take();
         let mut ignored = None;
         if started.ignored {
-            ignored = children.by_pid.remove(&started.pid);
+            // Its `Down` finds no child.
+            children.counts.ended += 1;
+            ignored = children.remove(started.pid);
         } else if matches!(child.state, ChildState::Starting(_)) {
-            child.state = ChildState::Running(started.pid);
             child.last_good = Some(started.pid);
             child.started_at = Some(Instant::now());
+            children.set_state(started.pid, ChildState::Running(started.pid));
         }
         children.starting.remove(&started.pid);
         drop(children);
         if let Some(timer) = timer {
             ctx.cancel_future(timer);
         }
+        let pid = (!started.ignored).then_some(started.pid);
         if let Some(promise) = waiting {
-            promise.answer(Ok((!started.ignored).then_some(started.pid)));
+            promise.answer(Ok(pid));
+        }
+        if let Some(relaunch) = relaunch {
+            relaunch.answer(Ok(pid));
         }
         if let Some(mut child) = ignored {
             // It may have been told to stop just before.
             if let Some(timer) = child.timer.take() {
                 ctx.cancel_future(timer);
             }
-            for promise in mem::take(&mut child.terminated) {
-                promise.answer(Ok(()));
+            for stopper in mem::take(&mut child.terminated) {
+                stopper.tell();
             }
             self.end_if_empty(ctx);
         }
@@ -134,13 +142,15 @@ impl DynamicSupervisor {
         let Some(pid) = down.pid else { return };
         let shared = self.shared();
         let mut children = shared.lock();
-        let Some(mut child) = children.by_pid.remove(&pid) else {
+        let Some(mut child) = children.remove(pid) else {
             return;
         };
         children.give_room_back();
         let was_starting = matches!(child.state, ChildState::Starting(_));
         children.starting.remove(&pid);
+        let forgotten = children.note_end(child.number, child.incarnation, &down);
         drop(children);
+        drop(forgotten);
         if let Some(timer) = child.timer.take() {
             ctx.cancel_future(timer);
         }
@@ -150,11 +160,12 @@ impl DynamicSupervisor {
         }
         if let Some(ending) = &mut self.ending {
             note_error(ending, &self.flags, &down.reason);
+            Self::call_off(&mut child, &down.reason);
             if let Some(promise) = child.waiting.take() {
                 promise.answer(Err(StartChildError::Failed(down.reason)));
             }
-            for promise in mem::take(&mut child.terminated) {
-                promise.answer(Ok(()));
+            for stopper in mem::take(&mut child.terminated) {
+                stopper.tell();
             }
             self.end_if_empty(ctx);
         } else if !child.terminated.is_empty() {
@@ -165,15 +176,17 @@ impl DynamicSupervisor {
             if let Some(promise) = child.waiting.take() {
                 promise.answer(Err(StartChildError::Failed(down.reason)));
             }
-            for promise in child.terminated {
-                promise.answer(Ok(()));
+            for stopper in child.terminated {
+                stopper.tell();
             }
+        } else if child.relaunch.is_some() {
+            self.relaunch_down(child, pid, down, ctx);
         } else if let Some(promise) = child.waiting.take() {
             // The first start failed: nothing is kept, nothing counts.
             promise.answer(Err(StartChildError::Failed(down.reason)));
         } else if was_starting {
             self.report(ReportContext::StartError, &down.reason, Some(pid), None);
-            note_exit(&mut child, &down);
+            child.note_exit(&down, &self.flags);
             let was = child.last_good.unwrap_or(pid);
             self.restart(child, was, ctx);
         } else {
@@ -197,7 +210,7 @@ impl DynamicSupervisor {
                 None,
             );
         }
-        note_exit(&mut child, &down);
+        child.note_exit(&down, &self.flags);
         let can_start = matches!(child.start, Start::Many(_));
         if can_start && self.flags.restart.applies(&down.reason) {
             return self.restart(child, pid, ctx);
@@ -210,7 +223,7 @@ impl DynamicSupervisor {
             && match self.flags.auto_shutdown {
                 AutoShutdown::Never => false,
                 AutoShutdown::AnySignificant => true,
-                AutoShutdown::AllSignificant => self.shared().lock().by_pid.is_empty(),
+                AutoShutdown::AllSignificant => self.shared().lock().is_empty(),
             };
         if ends {
             self.end(ExitReason::SHUTDOWN, cause, ctx);
@@ -225,34 +238,38 @@ impl DynamicSupervisor {
         let Some(backoff) = self.flags.backoff else {
             return self.attempt_or_wait(child, was, ctx);
         };
-        let cause = child.last_exit.as_ref().map_or(0, |exit| exit.event);
+        let cause = child.last_event();
         if backoff.max_failures.is_some_and(|max| child.failures > max) {
-            let note = format!("on it after {} failures", child.failures);
-            let cause = self.tell(
-                EventKind::GaveUp,
-                Some(&child),
-                None,
+            let draft = Draft {
+                note: Some(format!("on it after {} failures", child.failures)),
+                details: EventDetails::GaveUpOn {
+                    failures: child.failures,
+                },
                 cause,
-                Some(note),
-                ctx,
-            );
+                ..Draft::default()
+            };
+            let cause = self.tell(EventKind::GaveUp, Some(&child), draft, ctx);
             return self.auto_shutdown(cause, ctx);
         }
         let delay = backoff.delay(child.failures, chance());
-        self.tell(
-            EventKind::Backoff,
-            Some(&child),
-            None,
+        let draft = Draft {
+            note: Some(format!("waits {} ms", delay.as_millis())),
+            details: EventDetails::Backoff {
+                delay,
+                until: SystemTime::now() + delay,
+                failures: child.failures,
+                taken_along: TakenAlong::default(),
+            },
             cause,
-            Some(format!("waits {} ms", delay.as_millis())),
-            ctx,
-        );
+            ..Draft::default()
+        };
+        self.tell(EventKind::Backoff, Some(&child), draft, ctx);
         child.state = ChildState::Restarting {
             was: Some(was),
             until: Some(Instant::now() + delay),
         };
         child.timer = Some(ctx.notify_later(TryAgain(was), delay));
-        self.shared().lock().by_pid.insert(was, child);
+        self.shared().lock().insert(was, child);
     }
 
     /// The first attempt is made at once; after a failed start, what else was asked comes first.
@@ -267,7 +284,7 @@ impl DynamicSupervisor {
                 was: Some(was),
                 until: None,
             };
-            self.shared().lock().by_pid.insert(was, child);
+            self.shared().lock().insert(was, child);
             ctx.this().do_send(TryAgain(was));
         } else {
             self.attempt(child, ctx);
@@ -275,13 +292,15 @@ impl DynamicSupervisor {
     }
 
     pub(super) fn attempt(&mut self, mut child: Box<Child>, ctx: &mut Context<Self>) {
-        let cause = child.last_exit.as_ref().map_or(0, |exit| exit.event);
-        let shared = self.shared();
-        let is_admitted = {
+        let cause = child.last_event();
+        let (is_admitted, budget) = {
+            let shared = self.shared();
             let mut children = shared.lock();
             let is_admitted = children.intensity.admit(Instant::now());
-            chaos::counted(&children.path, &children.intensity, is_admitted);
-            is_admitted
+            let budget = children.intensity.budget_spent();
+            chaos::counted(&children.path, budget, is_admitted);
+            children.counts.restarted += u64::from(is_admitted);
+            (is_admitted, budget)
         };
         if !is_admitted {
             let reason = ExitReason::error("reached_max_restart_intensity");
@@ -291,23 +310,31 @@ impl DynamicSupervisor {
                 child.state.pid(),
                 None,
             );
-            let note = format!(
-                "after more than {} restarts in {:?}",
-                self.flags.intensity, self.flags.period
-            );
-            let event = self.tell(
-                EventKind::GaveUp,
-                None,
-                Some(&reason),
+            let draft = Draft {
+                reason: Some(&reason),
+                note: Some(format!(
+                    "after more than {} restarts in {:?}",
+                    budget.limit, budget.period
+                )),
+                details: EventDetails::GaveUp { budget },
                 cause,
-                Some(note),
-                ctx,
-            );
+                ..Draft::default()
+            };
+            let event = self.tell(EventKind::GaveUp, None, draft, ctx);
             return self.end(ExitReason::SHUTDOWN, event, ctx);
         }
         child.restarts += 1;
         child.timer = None;
-        let event = self.tell(EventKind::Restart, Some(&child), None, cause, None, ctx);
+        let draft = Draft {
+            details: EventDetails::Restart {
+                strategy: "simple_one_for_one",
+                budget,
+                taken_along: TakenAlong::default(),
+            },
+            cause,
+            ..Draft::default()
+        };
+        let event = self.tell(EventKind::Restart, Some(&child), draft, ctx);
         self.launch(child, event, ctx);
     }
 
@@ -318,7 +345,12 @@ impl DynamicSupervisor {
         if self.ending.is_some() {
             return;
         }
-        let event = self.tell(EventKind::Stop, None, Some(&reason), cause, None, ctx);
+        let draft = Draft {
+            reason: Some(&reason),
+            cause,
+            ..Draft::default()
+        };
+        let event = self.tell(EventKind::Stop, None, draft, ctx);
         self.ending = Some(Ending {
             reason,
             cause,
@@ -328,20 +360,24 @@ impl DynamicSupervisor {
         let mut children = shared.lock();
         // Those that wait for a restart have no process to stop.
         let waiting: Vec<_> = children
-            .by_pid
             .iter()
             .filter(|(_, child)| child.state.pid().is_none())
-            .map(|(pid, _)| *pid)
+            .map(|(pid, _)| pid)
             .collect();
         let forgotten: Vec<_> = waiting
             .into_iter()
-            .filter_map(|pid| children.by_pid.remove(&pid))
+            .filter_map(|pid| children.remove(pid))
             .collect();
-        let pids: Vec<_> = children.by_pid.keys().copied().collect();
+        let pids: Vec<_> = children.iter().map(|(pid, _)| pid).collect();
+        for pid in &pids {
+            if let Some(ChildState::Running(_)) = children.get(*pid).map(|child| &child.state) {
+                children.set_state(*pid, ChildState::Stopping(*pid));
+            }
+        }
         drop(children);
         for child in forgotten {
-            for promise in child.terminated {
-                promise.answer(Ok(()));
+            for stopper in child.terminated {
+                stopper.tell();
             }
         }
         for pid in pids {
@@ -349,8 +385,8 @@ impl DynamicSupervisor {
         }
         if let Shutdown::Timeout(limit) = self.flags.shutdown {
             ctx.run_later(limit, move |supervisor, _| {
-                for pid in supervisor.shared().lock().by_pid.keys() {
-                    kill(*pid, event);
+                for (pid, _) in supervisor.shared().lock().iter() {
+                    kill(pid, event);
                 }
             });
         }
@@ -370,7 +406,7 @@ impl DynamicSupervisor {
     }
 
     pub(super) fn end_if_empty(&mut self, ctx: &mut Context<Self>) {
-        if self.is_over || !self.shared().lock().by_pid.is_empty() {
+        if self.is_over || !self.shared().lock().is_empty() {
             return;
         }
         let Some(ending) = &mut self.ending else {
@@ -407,13 +443,12 @@ impl DynamicSupervisor {
         report::supervisor(&path, context, reason, &offender);
     }
 
+    /// Writes down what happens to a child, or to the supervisor itself; where and to whom need not be said.
     pub(super) fn tell(
         &self,
         kind: EventKind,
         child: Option<&Child>,
-        reason: Option<&ExitReason>,
-        cause: u64,
-        note: Option<String>,
+        draft: Draft<'_>,
         ctx: &Context<Self>,
     ) -> u64 {
         let own = self.shared().lock().path.clone();
@@ -431,9 +466,7 @@ impl DynamicSupervisor {
                 path: Some(&path),
                 pid,
                 incarnation,
-                reason,
-                note,
-                cause,
+                ..draft
             },
         )
     }
@@ -463,7 +496,7 @@ impl DynamicSupervisor {
                 Unsettled::Which(promise) => promise.answer(self.which()),
                 Unsettled::Count(promise) => promise.answer(self.count()),
                 Unsettled::Terminate(pid, promise) => {
-                    let waiting = self.shared().lock().by_pid.remove(&pid);
+                    let waiting = self.shared().lock().remove(pid);
                     // As OTP: a dead process is terminated, a living stranger is not ours to end.
                     promise.answer(if waiting.is_some() || !pid::is_alive(pid) {
                         Ok(())
@@ -478,7 +511,7 @@ impl DynamicSupervisor {
     pub(super) fn which(&self) -> Vec<ChildInfo> {
         let shared = self.shared();
         let children = shared.lock();
-        let mut all: Vec<_> = children.by_pid.values().collect();
+        let mut all: Vec<_> = children.iter().map(|(_, child)| child).collect();
         all.sort_by_key(|child| std::cmp::Reverse(child.number));
         all.into_iter()
             .map(|child| ChildInfo {
@@ -492,14 +525,13 @@ impl DynamicSupervisor {
     pub(super) fn count(&self) -> ChildCounts {
         let shared = self.shared();
         let children = shared.lock();
-        let total = children.by_pid.len();
+        let total = children.len();
         let is_supervisor = self.flags.child_type == ChildType::Supervisor;
         ChildCounts {
             specs: 1,
             active: children
-                .by_pid
-                .values()
-                .filter(|child| child.state.pid().is_some_and(pid::is_alive))
+                .iter()
+                .filter(|(_, child)| child.state.pid().is_some_and(pid::is_alive))
                 .count(),
             supervisors: if is_supervisor { total } else { 0 },
             workers: if is_supervisor { 0 } else { total },
@@ -531,12 +563,4 @@ pub(super) fn note_error(ending: &mut Ending, flags: &DynamicFlags, reason: &Exi
         Some((_, count)) => *count += 1,
         None => ending.errors.push((reason.clone(), 1)),
     }
-}
-
-pub(super) fn note_exit(child: &mut Child, down: &Down) {
-    child.last_exit = Some(Box::new(LastExit {
-        reason: down.reason.clone(),
-        at: SystemTime::now(),
-        event: down.event,
-    }));
 }

@@ -3,17 +3,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use crate::child_spec::{AutoShutdown, ChildId, ChildSpec, ChildType, SupFlags};
-use crate::exit::ExitReason;
+use crate::exit::{Down, ExitReason};
 use crate::intensity::Intensity;
 use crate::mailbox::KeptMailbox;
+use crate::operate::Operator;
 use crate::path::Path;
 use crate::pid::{Pid, PidMap};
 use crate::report::Offender;
-use crate::snapshot::{ChildState, ChildView, Introspect, LastExit, SupervisorView};
+use crate::snapshot::{
+    ChildState, ChildView, Introspect, LastExit, SupervisorInfo, SupervisorView,
+};
+use crate::supervisor::ChildSpecInfo;
 
 /// A child's place in the start order; never used twice.
 pub(crate) type Key = u64;
@@ -32,6 +37,8 @@ pub(crate) struct Child {
     pub(crate) mailbox: Option<Arc<dyn KeptMailbox>>,
     /// The failed sibling that it was stopped with, and whose backoff it waits for.
     pub(crate) waits_for: Option<Key>,
+    /// Who has stopped it, while it is stopped for that.
+    pub(crate) stopped_by: Option<Operator>,
 }
 
 impl Child {
@@ -46,7 +53,47 @@ impl Child {
             started_at: None,
             last_exit: None,
             waits_for: None,
+            stopped_by: None,
         }
+    }
+
+    /// How often it has failed in a row, if it failed now.
+    fn failures_now(&self) -> u32 {
+        let lived = self.started_at.map(|at| at.elapsed());
+        let is_stable = self
+            .spec
+            .backoff
+            .zip(lived)
+            .is_some_and(|(backoff, lived)| lived >= backoff.reset_after);
+        if is_stable { 0 } else { self.failures }
+    }
+
+    fn view(&self, siblings: &Children) -> ChildView {
+        let waits_for = self.waits_for.and_then(|key| siblings.get(key));
+        ChildView {
+            path: siblings.path.child(Arc::clone(&self.spec.id)),
+            waits_for: waits_for.map(|child| Arc::clone(&child.spec.id)),
+            state: self.state.clone(),
+            incarnation: self.incarnation,
+            restarts: self.restarts,
+            failures: self.failures_now(),
+            last_exit: self.last_exit.clone(),
+            stopped_by: self.stopped_by.clone(),
+            spec: Some(ChildSpecInfo::of_spec(&self.spec)),
+        }
+    }
+
+    /// Writes down how it ended. Answers the exit before it, whose reason may hold the last copy of an error: to be
+    /// dropped outside the lock.
+    #[must_use]
+    pub(crate) fn note_exit(&mut self, down: &Down) -> Option<LastExit> {
+        self.failures = self.failures_now();
+        self.started_at = None;
+        self.last_exit.replace(LastExit {
+            reason: down.reason.clone(),
+            at: SystemTime::now(),
+            event: down.event,
+        })
     }
 
     /// The event of its last exit, or 0: the cause of what is done about it.
@@ -72,6 +119,8 @@ pub(crate) struct Children {
     pub(crate) path: Path,
     pub(crate) flags: SupFlags,
     pub(crate) intensity: Intensity,
+    /// The ids that this incarnation of the supervisor began with.
+    pub(crate) first: Arc<[ChildId]>,
     by_key: BTreeMap<Key, Child>,
     by_id: HashMap<ChildId, Key>,
     by_pid: PidMap<Key>,
@@ -88,6 +137,7 @@ impl Children {
             path,
             flags,
             intensity: Intensity::new(flags.intensity, flags.period),
+            first: Arc::default(),
             by_key: BTreeMap::new(),
             by_id: HashMap::new(),
             by_pid: PidMap::default(),
@@ -260,24 +310,28 @@ impl Introspect for Shown {
     fn view(&self, _children_max: usize) -> SupervisorView {
         let children = self.0.lock();
         let now = Instant::now();
+        let budget = children.intensity.budget(now);
+        let all = children.by_key.values();
         SupervisorView {
-            strategy: children.flags.strategy.name(),
-            restarts_used: children.intensity.used(now),
-            intensity: children.intensity.limit(),
-            period: children.intensity.period(),
-            children_total: children.by_key.len(),
-            children: children
-                .by_key
-                .values()
-                .map(|child| ChildView {
-                    path: children.path.child(Arc::clone(&child.spec.id)),
-                    state: child.state.clone(),
-                    incarnation: child.incarnation,
-                    restarts: child.restarts,
-                    last_exit: child.last_exit.clone(),
-                })
-                .collect(),
+            info: SupervisorInfo {
+                strategy: children.flags.strategy.name(),
+                restarts_used: budget.used,
+                intensity: budget.limit,
+                period: budget.period,
+                auto_shutdown: children.flags.auto_shutdown,
+                children_total: children.by_key.len(),
+                dynamic: None,
+                ages: children.intensity.ages(now),
+                first_children: Arc::clone(&children.first),
+            },
+            children: all.map(|child| child.view(&children)).collect(),
         }
+    }
+
+    fn child(&self, id: &str) -> Option<ChildView> {
+        let children = self.0.lock();
+        let key = children.key_of(id)?;
+        children.get(key).map(|child| child.view(&children))
     }
 }
 

@@ -5,6 +5,7 @@
 //! waits for; every turn of a process polls its futures after its messages, so a wait needs no waker of its own.
 
 mod child;
+mod operated;
 mod restart;
 
 use std::cell::{Cell, RefCell};
@@ -13,11 +14,11 @@ use std::future::{Future as _, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
+use self::operated::{Current, Operation};
 use super::children::{Child, Children, FailedToStartChild, Key};
 use super::{ChildCounts, ChildError, ChildInfo, ChildSpecInfo, StartChildError};
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, check_all};
@@ -28,7 +29,7 @@ use crate::pid::{self, Pid};
 use crate::process::{Observer, Process, Started};
 use crate::promise::Promise;
 use crate::report::{self, ReportContext};
-use crate::snapshot::{ChildState, LastExit};
+use crate::snapshot::ChildState;
 
 /// Something to do.
 pub(crate) enum Op {
@@ -42,6 +43,7 @@ pub(crate) enum Op {
     Which(Promise<Vec<ChildInfo>>),
     Count(Promise<ChildCounts>),
     Spec(ChildId, Promise<Result<ChildSpecInfo, ChildError>>),
+    Operate(Operation),
 }
 
 /// Whether the supervisor goes on.
@@ -61,6 +63,7 @@ pub(crate) struct Work {
     ops: RefCell<VecDeque<Op>>,
     /// Inits that came to their end and were not asked about yet.
     starts: RefCell<Vec<Started>>,
+    operating: Current,
     stop: RefCell<Option<ExitReason>>,
     cause: Cell<u64>,
     over: Cell<bool>,
@@ -91,6 +94,7 @@ impl Work {
             children,
             ops: RefCell::default(),
             starts: RefCell::default(),
+            operating: RefCell::default(),
             stop: RefCell::default(),
             cause: Cell::new(0),
             over: Cell::new(false),
@@ -162,14 +166,9 @@ impl Work {
     pub(crate) fn child_spec(&self, id: &str) -> Result<ChildSpecInfo, ChildError> {
         let children = self.children.lock();
         let child = children.key_of(id).and_then(|key| children.get(key));
-        let spec = &child.ok_or(ChildError::NotFound)?.spec;
-        Ok(ChildSpecInfo {
-            id: Arc::clone(&spec.id),
-            restart: spec.restart,
-            shutdown: spec.shutdown,
-            child_type: spec.child_type,
-            significant: spec.significant,
-        })
+        child
+            .map(|child| ChildSpecInfo::of_spec(&child.spec))
+            .ok_or(ChildError::NotFound)
     }
 
     // ---- the loop
@@ -178,6 +177,7 @@ impl Work {
     pub(crate) async fn init(self: Rc<Self>, specs: Vec<ChildSpec>) -> Result<(), ExitReason> {
         let auto_shutdown = self.children.lock().flags.auto_shutdown;
         check_all(&specs, auto_shutdown).map_err(ExitReason::error)?;
+        self.children.lock().first = specs.iter().map(|spec| Arc::clone(&spec.id)).collect();
         for spec in specs {
             let is_temporary = spec.restart == Restart::Temporary;
             let key = self.children.lock().push(spec);
@@ -213,7 +213,12 @@ impl Work {
                 Some(op) => self.perform(op).await,
             };
             if let Flow::End(reason) = flow {
-                let event = self.tell(EventKind::Stop, None, Some(&reason), self.cause.get(), None);
+                let draft = Draft {
+                    reason: Some(&reason),
+                    cause: self.cause.get(),
+                    ..Draft::default()
+                };
+                let event = self.tell(EventKind::Stop, None, draft);
                 self.terminate_all(event).await;
                 return reason;
             }
@@ -284,6 +289,7 @@ impl Work {
             Op::Which(promise) => promise.answer(self.which()),
             Op::Count(promise) => promise.answer(self.count()),
             Op::Spec(id, promise) => promise.answer(self.child_spec(&id)),
+            Op::Operate(operation) => return self.perform_operation(operation).await,
         }
         Flow::GoOn
     }
@@ -361,14 +367,8 @@ impl Work {
 
     // ---- telling
 
-    fn tell(
-        &self,
-        kind: EventKind,
-        key: Option<Key>,
-        reason: Option<&ExitReason>,
-        cause: u64,
-        note: Option<String>,
-    ) -> u64 {
+    /// Writes down what happens to a child, or to the supervisor itself; where and to whom need not be said.
+    fn tell(&self, kind: EventKind, key: Option<Key>, draft: Draft<'_>) -> u64 {
         let (path, pid, incarnation) = {
             let children = self.children.lock();
             match key.and_then(|key| children.get(key)) {
@@ -378,15 +378,11 @@ impl Work {
                     child.incarnation,
                 ),
                 None => {
-                    let incarnation = self
-                        .process
-                        .core()
-                        .label()
-                        .map_or(0, |label| label.incarnation);
+                    let label = self.process.core().label();
                     (
                         children.path.clone(),
                         Some(self.process.core().pid()),
-                        incarnation,
+                        label.map_or(0, |label| label.incarnation),
                     )
                 }
             }
@@ -397,9 +393,7 @@ impl Work {
                 path: Some(&path),
                 pid,
                 incarnation,
-                reason,
-                note,
-                cause,
+                ..draft
             },
         )
     }
@@ -418,26 +412,6 @@ impl Work {
             report::supervisor(&path, context, &reason, &offender);
         }
     }
-}
-
-/// Answers the exit before it, whose reason may hold the last copy of an error: to be dropped outside the lock.
-#[must_use]
-fn note_exit(child: &mut Child, down: &Down) -> Option<LastExit> {
-    let before = child.last_exit.replace(LastExit {
-        reason: down.reason.clone(),
-        at: SystemTime::now(),
-        event: down.event,
-    });
-    let lived = child.started_at.take().map(|at| at.elapsed());
-    let is_stable = child
-        .spec
-        .backoff
-        .zip(lived)
-        .is_some_and(|(backoff, lived)| lived >= backoff.reset_after);
-    if is_stable {
-        child.failures = 0;
-    }
-    before
 }
 
 /// A number from 0 to 1, for jitter: nothing hangs on its quality.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use byron_supervisors::{
-    EVENT_BYTES_MAX, EVENTS_MAX, EventKind, ExitReason, Pid, events_since, exited,
-    kill_by_operator, next_events, record_operator,
+    EVENT_BYTES_MAX, EVENTS_MAX, EventDetails, EventKind, ExitReason, Operator, Path, Pid,
+    events_since, exited, next_events, record_operator,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -67,25 +67,29 @@ fn processes_outside_every_tree_that_end_in_order_are_no_events() {
 #[test]
 fn what_an_operator_does_is_an_event() {
     let _ring = ring();
-    system(async {
-        let (victim, _) = puppet();
-        let end = exited(victim.pid());
-        let before = last();
-        let who = unique("george");
-        kill_by_operator(victim.pid(), &who);
-        assert_eq!(end.await, ExitReason::Killed);
-        let events = events_since(before).events;
-        let own = events
-            .iter()
-            .find(|event| event.kind == EventKind::Operator && event.pid == Some(victim.pid()))
-            .expect("the deed is in the log");
-        let note = own.note.as_deref().unwrap_or_default();
-        assert_eq!(note, format!("{who} kills {}", victim.pid()));
-        assert_eq!(
-            own.to_string(),
-            format!("{0} operator {who} kills {0} (#{1})", victim.pid(), own.seq)
-        );
-    });
+    let before = last();
+    let operator = Operator {
+        uid: Some(1000),
+        pid: Some(4242),
+        via: "socket".to_owned(),
+    };
+    let path = Path::root(unique("root")).child("poems");
+    let seq = operator.record("drains root/poems", Some(&path));
+    let event = events_since(before).events.remove(0);
+    assert_eq!((event.seq, event.kind), (seq, EventKind::Operator));
+    assert_eq!(
+        event.to_string(),
+        format!("{path} operator uid 1000, pid 4242 drains root/poems (#{seq})")
+    );
+    let EventDetails::Operator {
+        operator: who,
+        action,
+        refused,
+    } = event.details
+    else {
+        panic!("{:?}", event.details);
+    };
+    assert_eq!((*who, action, refused), (operator, None, None));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use byron_supervisors::{
     AutoShutdown, Backoff, ChildSpec, DynamicFlags, DynamicSupervisor, Event, EventKind,
     ExitReason, Node, StartDynamicChild, Strategy, SupFlags, Supervisor, TerminateChild, exit,
-    exited, kill, kill_by_operator, snapshot, whereis, whereis_actor,
+    exited, kill, snapshot, whereis, whereis_actor,
 };
 
 use crate::sup_support::{
@@ -175,29 +175,6 @@ fn a_wait_is_told_with_its_length_and_a_child_given_up_with_its_failures() {
                 "root/a#2 ready <- 6",
                 "root/a#2 exit: killed",
                 "root/a#2 gave_up on it after 2 failures <- 9",
-            ]
-        );
-    });
-}
-
-#[test]
-fn what_an_operator_did_is_the_cause_of_what_follows() {
-    paused(async {
-        let (root, since) = (unique("root"), now());
-        let spec = part("a", &Log::default()).spec();
-        let sup = Supervisor::start(&root, flags(9), vec![spec])
-            .await
-            .expect("it starts");
-        let pid = sup.pid_of("a").await;
-        kill_by_operator(pid, "byron");
-        settle().await;
-        let told = lines(&events_of(&root, since), &root);
-        assert_eq!(
-            told[4..7],
-            [
-                "root/a#1 operator byron kills root/a".to_owned(),
-                "root/a#1 exit: killed <- 4".to_owned(),
-                "root/a#1 restart <- 5".to_owned(),
             ]
         );
     });
@@ -386,7 +363,8 @@ fn a_crowd_is_shown_in_part_and_counted_whole() {
         }
         let node = node(&root);
         assert_eq!(node.children.len(), 100);
-        assert_eq!(node.supervisor.map(|info| info.children_total), Some(130));
+        let info = node.supervisor.as_ref().expect("it supervises");
+        assert_eq!(info.children_total, 130);
         assert!(node.to_string().ends_with("└─ and 30 more"));
     });
 }

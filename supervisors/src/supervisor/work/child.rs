@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Op, StartOutcome, Work, note_exit};
+use super::{Op, StartOutcome, Work};
 use crate::chaos::{self, Lot};
 use crate::child_spec::{ChildType, Restart, Shutdown};
 use crate::exit::{Down, ExitReason};
@@ -76,6 +76,7 @@ impl Work {
                 let path = children.path.clone();
                 let offender = children.get_mut(key).map(|child| {
                     child.started_at = Some(Instant::now());
+                    child.stopped_by = None;
                     child.offender()
                 });
                 drop(children);
@@ -154,30 +155,31 @@ impl Work {
     pub(super) async fn terminate_some(&self, keys: &[Key], cause: u64) -> Vec<Key> {
         let mut stopped = Vec::new();
         for key in keys.iter().rev().copied() {
-            let found = {
-                let children = self.children.lock();
-                children.get(key).map(|child| {
-                    let state = child.state.clone();
-                    (state, child.spec.shutdown, child.spec.restart)
-                })
-            };
-            let Some((state, how, restart)) = found else {
+            let Some((state, restart)) = self.stop_one(key, cause).await else {
                 continue;
             };
-            if let Some(pid) = state.pid() {
-                let down = self.end_of(key, pid, how, cause).await;
-                self.note_stop(key, &down, how, restart);
-            }
             if restart == Restart::Temporary {
                 self.forget(key);
-            } else {
-                self.children.lock().set_state(key, ChildState::Stopped);
-                if state != ChildState::Stopped {
-                    stopped.push(key);
-                }
+            } else if state != ChildState::Stopped {
+                stopped.push(key);
             }
         }
         stopped
+    }
+
+    /// Stops a child and waits for it. Answers what state it was in.
+    pub(super) async fn stop_one(&self, key: Key, cause: u64) -> Option<(ChildState, Restart)> {
+        let (state, how, restart) = {
+            let children = self.children.lock();
+            let child = children.get(key)?;
+            (child.state.clone(), child.spec.shutdown, child.spec.restart)
+        };
+        if let Some(pid) = state.pid() {
+            let down = self.end_of(key, pid, how, cause).await;
+            self.note_stop(key, &down, how, restart);
+        }
+        self.children.lock().set_state(key, ChildState::Stopped);
+        Some((state, restart))
     }
 
     /// Stops one process, if it is not dead already; how, is what there is to report.
@@ -195,7 +197,7 @@ impl Work {
     pub(super) fn note_stop(&self, key: Key, down: &Down, how: Shutdown, restart: Restart) {
         let before = {
             let mut children = self.children.lock();
-            children.get_mut(key).map(|child| note_exit(child, down))
+            children.get_mut(key).map(|child| child.note_exit(down))
         };
         drop(before);
         let is_expected = match how {

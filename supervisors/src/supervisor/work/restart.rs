@@ -1,13 +1,17 @@
 //! What a supervisor does when a child ends by itself: the decisions of `restart_child`, `do_restart`, `restart/2` and
 //! `add_restart` in `supervisor.erl`, with a backoff where OTP has none.
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use tokio::time::Instant;
 
-use super::{Flow, Op, Work, chance, note_exit};
+use super::{Flow, Op, Work, chance};
 use crate::chaos;
 use crate::child_spec::Restart;
-use crate::event::EventKind;
+use crate::event::{Draft, EventDetails, EventKind, TakenAlong};
 use crate::exit::{Down, ExitReason};
+use crate::intensity::Budget;
 use crate::report::ReportContext;
 use crate::snapshot::ChildState;
 use crate::strategy::Strategy;
@@ -25,7 +29,7 @@ impl Work {
             let Some(child) = children.get_mut(key) else {
                 return Flow::GoOn;
             };
-            let before = note_exit(child, &down);
+            let before = child.note_exit(&down);
             (child.spec.restart, child.spec.significant, before)
         };
         drop(before);
@@ -72,19 +76,24 @@ impl Work {
             return self.give_up_on(key, failures).await;
         }
         let delay = backoff.delay(failures, chance());
-        let event = self.tell(
-            EventKind::Backoff,
-            Some(key),
-            None,
-            cause,
-            Some(format!("waits {} ms", delay.as_millis())),
-        );
         // Those that it takes along do not run on without it.
         let affected = self.children.lock().affected(key);
         let siblings: Vec<_> = affected
             .into_iter()
             .filter(|sibling| *sibling != key)
             .collect();
+        let draft = Draft {
+            note: Some(format!("waits {} ms", delay.as_millis())),
+            details: EventDetails::Backoff {
+                delay,
+                until: SystemTime::now() + delay,
+                failures,
+                taken_along: self.taken_along(&siblings),
+            },
+            cause,
+            ..Draft::default()
+        };
+        let event = self.tell(EventKind::Backoff, Some(key), draft);
         let stopped = self.terminate_some(&siblings, event).await;
         let mut children = self.children.lock();
         // Those that waited for a sibling wait for this one now: it brings all of them back.
@@ -117,13 +126,13 @@ impl Work {
             .lock()
             .get(key)
             .map_or(0, |child| child.last_event());
-        let event = self.tell(
-            EventKind::GaveUp,
-            Some(key),
-            None,
+        let draft = Draft {
+            note: Some(format!("on it after {failures} failures")),
+            details: EventDetails::GaveUpOn { failures },
             cause,
-            Some(format!("on it after {failures} failures")),
-        );
+            ..Draft::default()
+        };
+        let event = self.tell(EventKind::GaveUp, Some(key), draft);
         let is_end = {
             let mut children = self.children.lock();
             children.set_state(key, ChildState::Stopped);
@@ -169,12 +178,13 @@ impl Work {
 
     /// One attempt at a restart, counted (`restart/2` and `restart/3` in `supervisor.erl`).
     pub(super) async fn attempt(&self, key: Key) -> Flow {
-        let (is_admitted, cause, affected) = {
+        let (is_admitted, budget, strategy, cause, affected) = {
             let mut children = self.children.lock();
             let is_admitted = children.intensity.admit(Instant::now());
-            chaos::counted(&children.path, &children.intensity, is_admitted);
+            let (budget, strategy) = (children.intensity.budget_spent(), children.flags.strategy);
+            chaos::counted(&children.path, budget, is_admitted);
             let cause = children.get(key).map_or(0, |child| child.last_event());
-            if children.flags.strategy != Strategy::OneForOne {
+            if strategy != Strategy::OneForOne {
                 // Its turn comes in the start order, like that of the others.
                 children.set_state(key, ChildState::Stopped);
             }
@@ -184,17 +194,26 @@ impl Work {
                     child.waits_for = None;
                 }
             }
-            (is_admitted, cause, affected)
+            (is_admitted, budget, strategy, cause, affected)
         };
         if !is_admitted {
-            return self.give_up(key, cause);
+            return self.give_up(key, budget, cause);
         }
-        let event = self.tell(EventKind::Restart, Some(key), None, cause, None);
         let siblings: Vec<_> = affected
             .iter()
             .copied()
             .filter(|sibling| *sibling != key)
             .collect();
+        let draft = Draft {
+            details: EventDetails::Restart {
+                strategy: strategy.name(),
+                budget,
+                taken_along: self.taken_along(&siblings),
+            },
+            cause,
+            ..Draft::default()
+        };
+        let event = self.tell(EventKind::Restart, Some(key), draft);
         self.terminate_some(&siblings, event).await;
         for (number, key) in affected.iter().copied().enumerate() {
             let Some(is_restart) = self
@@ -246,24 +265,33 @@ impl Work {
     }
 
     /// One restart too many.
-    pub(super) fn give_up(&self, key: Key, cause: u64) -> Flow {
+    pub(super) fn give_up(&self, key: Key, budget: Budget, cause: u64) -> Flow {
         let reason = ExitReason::error("reached_max_restart_intensity");
         self.report_text(
             ReportContext::Shutdown,
             key,
             "reached_max_restart_intensity",
         );
-        let note = {
-            let children = self.children.lock();
-            format!(
+        let draft = Draft {
+            reason: Some(&reason),
+            note: Some(format!(
                 "after more than {} restarts in {:?}",
-                children.intensity.limit(),
-                children.intensity.period()
-            )
+                budget.limit, budget.period
+            )),
+            details: EventDetails::GaveUp { budget },
+            cause,
+            ..Draft::default()
         };
-        let event = self.tell(EventKind::GaveUp, None, Some(&reason), cause, Some(note));
+        let event = self.tell(EventKind::GaveUp, None, draft);
         self.forget(key);
         self.cause.set(event);
         Flow::End(ExitReason::SHUTDOWN)
+    }
+
+    /// What an event says of those that a failed child takes along.
+    fn taken_along(&self, siblings: &[Key]) -> TakenAlong {
+        let children = self.children.lock();
+        let known = siblings.iter().filter_map(|key| children.get(*key));
+        known.map(|child| Arc::clone(&child.spec.id)).collect()
     }
 }
