@@ -7,12 +7,14 @@ use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 
+use byron_supervisors::chaos::ParseChaosError;
 use clap::builder::PossibleValue;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use thiserror::Error;
 
+pub use self::chaos::ChaosSettings;
 pub use self::ctl::{CtlArguments, CtlConfig, Verb};
 pub use self::get::{Expectation, GetArguments, GetConfig, JsonLines, Output};
 pub use self::serve::{Pace, ServeArguments, ServeConfig, ServedPoem};
@@ -25,6 +27,7 @@ use crate::endpoint::{ParseEndpointError, ParsePoemArgumentError, ParseTargetErr
 use crate::observe::{ParseInstanceAddressError, ParseInstanceNameError};
 use crate::quantity::ParseQuantityError;
 
+mod chaos;
 mod ctl;
 mod get;
 mod observe;
@@ -242,6 +245,7 @@ pub fn error_text(error: &clap::Error) -> String {
             || source.is::<ParseEndpointError>()
             || source.is::<ParseInstanceNameError>()
             || source.is::<ParseInstanceAddressError>()
+            || source.is::<ParseChaosError>()
         {
             let argument = error
                 .get(ContextKind::InvalidArg)

@@ -10,6 +10,7 @@ use crate::exit_code::ExitCode;
 use crate::observe::client::ClientError;
 use crate::observe::{self, About, ObserveSettings, Observer};
 
+mod chaos;
 pub mod completions;
 pub mod ctl;
 pub mod demo;

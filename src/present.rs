@@ -6,8 +6,10 @@
 //! - [`escape`]: a poem cannot take over the terminal.
 //! - [`progress`]: bars, the status line, the tutorial's lines, or nothing.
 //! - [`json`]: one line per event for programs.
+//! - [`chaos`]: the report of a rehearsal.
 //! - [`message`]: the sentences at the beginning and at the end.
 
+pub mod chaos;
 pub mod escape;
 pub mod json;
 pub mod message;

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Handler, Message, MessageResult};
-use byron_supervisors::{Context, ExitReason};
+use byron_supervisors::{Context, CustomFault, ExitReason};
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -49,6 +49,10 @@ const WRITE_BYTES_MAX: usize = 1 << 20;
 /// What is read and forgotten in one call.
 const DISCARD_BYTES: usize = 4096;
 
+/// The fault that connections know besides those of every process: at some byte of the poem, the same for the same seed,
+/// the reader is cut off.
+pub const RESET: &str = "reset";
+
 /// Recites a poem to one reader.
 pub struct Connection {
     socket: Socket,
@@ -58,6 +62,8 @@ pub struct Connection {
     sleep: Option<Pin<Box<Sleep>>>,
     manner: Arc<Manner>,
     permit: Permit,
+    /// Failures are rehearsed: `left` was cut short, and its end is a reset.
+    cut: Option<Box<CustomFault>>,
 }
 
 enum Socket {
@@ -117,7 +123,16 @@ impl Connection {
             sleep: None,
             manner,
             permit,
+            cut: None,
         }
+    }
+
+    /// Failures are rehearsed: recites up to some byte, and then cuts the reader off.
+    fn cut_short(&mut self, fault: CustomFault) {
+        let bytes = fault.place_of(self.left.len() as u64);
+        // Shorter than what is in memory.
+        self.left.truncate(bytes as usize);
+        self.cut = Some(Box::new(fault));
     }
 
     /// Recites as far as it goes now; ready when it is over.
@@ -154,7 +169,10 @@ impl Connection {
         task: &mut TaskContext<'_>,
     ) -> Poll<io::Result<()>> {
         if self.left.is_empty() {
-            return Poll::Ready(self.finish());
+            return Poll::Ready(match self.cut {
+                None => self.finish(),
+                Some(_) => Err(io::ErrorKind::ConnectionAborted.into()),
+            });
         }
         if chunk_left == 0 {
             chunk_left = match self.manner.pace {
@@ -269,6 +287,9 @@ impl Actor for Connection {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        if let Some(fault) = ctx.take_fault(RESET) {
+            self.cut_short(fault);
+        }
         ctx.spawn(Turns);
     }
 }
@@ -285,7 +306,16 @@ impl ActorFuture<Connection> for Turns {
         ctx: &mut Context<Connection>,
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        let (fate, reason) = match ready!(connection.turn(task)) {
+        let outcome = ready!(connection.turn(task));
+        if outcome.is_err()
+            && connection.left.is_empty()
+            && let Some(fault) = connection.cut.take()
+        {
+            connection.permit.settle(Fate::Reset);
+            ctx.suffer(*fault);
+            return Poll::Ready(());
+        }
+        let (fate, reason) = match outcome {
             Ok(Fate::TimedOut) => {
                 let limit = connection.manner.write_timeout;
                 (Fate::TimedOut, ExitReason::shutdown(WriteTimeout(limit)))

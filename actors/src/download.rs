@@ -213,6 +213,10 @@ impl From<ConnectError> for DownloadError {
             ConnectError::Failed(_) => match error.main_kind() {
                 Some(io::ErrorKind::ConnectionRefused) => (FailureKind::Refused, false),
                 Some(io::ErrorKind::TimedOut) => (FailureKind::ConnectTimeout, false),
+                // Accepted and cut off before we had looked.
+                Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => {
+                    (FailureKind::Reset, false)
+                }
                 Some(
                     io::ErrorKind::HostUnreachable
                     | io::ErrorKind::NetworkUnreachable

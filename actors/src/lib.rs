@@ -207,7 +207,7 @@ pub use acceptor::{ACCEPT_BATCH, ACCEPT_PAUSE};
 pub use binding::{BACKLOG, BindServerError, Binding, Interfaces, ListenOn};
 pub use client::{Client, ClientConfig, RETRIES, RETRY_DELAY, RETRY_DELAY_MAX, Retries, Target};
 pub use connect::{ADDRESSES_MAX, STAGGER, Whereabouts};
-pub use connection::{Connection, HowFar, Progress, Stumble, WriteTimeout};
+pub use connection::{Connection, HowFar, Progress, RESET, Stumble, WriteTimeout};
 pub use conversation::{Conversation, ConversationError, Courtesy, REQUEST_TIMEOUT};
 pub use coordinator::{ATTEMPT_OVERDUE, Cancel, Chunk, Coordinator, Event, Events, WhichDownloads};
 pub use download::{

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::chaos::{ChaosArguments, ChaosSettings};
 use super::value::{Jobs, parse_jobs, parse_sha256};
 use super::{UsageError, Verbosity, VerbosityArguments, heading};
 use crate::endpoint::{Target, parse_target};
@@ -128,6 +129,9 @@ pub struct GetArguments {
     /// Send the poem to the terminal as it is, control characters too
     #[arg(long, help_heading = heading::ADVANCED, hide_short_help = true)]
     raw: bool,
+
+    #[command(flatten)]
+    chaos: ChaosArguments,
 }
 
 /// What `byron get` is to do.
@@ -171,6 +175,8 @@ pub struct GetConfig {
     pub progress: Progress,
     /// Whether a terminal gets the poem as it is.
     pub raw: bool,
+    /// The failures to rehearse.
+    pub chaos: Option<ChaosSettings>,
     /// How much is said on standard error.
     pub verbosity: Verbosity,
 }
@@ -212,6 +218,14 @@ impl GetArguments {
     /// What is to be done, unless the arguments contradict each other.
     pub fn into_config(self) -> Result<GetConfig, UsageError> {
         self.check()?;
+        let chaos: Option<ChaosSettings> = self.chaos.into();
+        if let Some(settings) = &chaos
+            && settings.chaos.has_custom(byron_actors::RESET)
+        {
+            return Err(UsageError::new(
+                "reset is a fault of a server's connections; to make a download fail say download:exit",
+            ));
+        }
         let output = match (self.output, self.output_dir) {
             (Some(file), _) if file.as_os_str() == "-" => Output::Stdout,
             (Some(file), _) => Output::File(file),
@@ -251,6 +265,7 @@ impl GetArguments {
             json: self.json,
             progress: self.progress,
             raw: self.raw,
+            chaos,
             verbosity: self.verbosity.into(),
         })
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::chaos::{ChaosArguments, ChaosSettings};
 use super::observe::ObservedArguments;
 use super::value::parse_count;
 use super::{UsageError, Verbosity, VerbosityArguments, heading};
@@ -97,6 +98,9 @@ pub(super) struct ServerArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
     ready_fd: Option<u32>,
+
+    #[command(flatten)]
+    chaos: ChaosArguments,
 }
 
 /// How a server is run, whatever it serves.
@@ -118,6 +122,8 @@ pub struct ServerSettings {
     pub ready_fd: Option<u32>,
     /// How it can be observed.
     pub observe: ObserveSettings,
+    /// The failures to rehearse.
+    pub chaos: Option<ChaosSettings>,
     /// How much is said on standard error.
     pub verbosity: Verbosity,
 }
@@ -134,6 +140,7 @@ impl ServerArguments {
             port_file: self.port_file,
             ready_fd: self.ready_fd,
             observe: self.observed.into_settings()?,
+            chaos: self.chaos.into(),
             verbosity: self.verbosity.into(),
         })
     }

@@ -101,6 +101,7 @@ fn config(verbosity: Verbosity) -> GetConfig {
         json: None,
         progress: Progress::None,
         raw: false,
+        chaos: None,
         verbosity,
     }
 }

@@ -19,11 +19,13 @@ use byron_supervisors::ExitReason;
 
 pub(super) use self::presenter::Presenter;
 pub(super) use self::sink::SinkError;
+use super::chaos;
 use crate::cli::GetConfig;
 use crate::endpoint::Host;
 use crate::exit_code::ExitCode;
 use crate::host::signals::{Request, Signals};
 use crate::host::{self, FOREVER, logs};
+use crate::present::chaos::Outcome;
 
 /// How often lines that show time are rewritten.
 const TICK: Duration = Duration::from_millis(100);
@@ -53,47 +55,64 @@ pub fn run(config: GetConfig) -> anyhow::Result<ExitCode> {
     let presenter = Presenter::new(&config)?;
     let ticks = presenter.wants_ticks();
     let client = client_config(&config);
+    let rehearsing = chaos::begin(config.chaos.as_ref(), config.verbosity);
     let actors = host::beside(move || gather(client, ticks, sender));
     let outcome = presenter.present(&told);
     // If the output has failed there is nobody to fetch for, and the thread ends with the program.
-    let code = outcome?;
-    actors
-        .join()
-        .map_err(|_| anyhow!("the actors' thread panicked"))?
-        .map_err(|reason| anyhow!("cannot start the downloads: {reason}"))?;
-    Ok(code)
+    let gathered = match outcome {
+        Ok(_) => Some(actors.join()),
+        Err(_) => None,
+    };
+    if let Some(rehearsing) = rehearsing {
+        rehearsing.conclude(match &gathered {
+            Some(Ok(Ok((poems, lost)))) => Outcome::Got {
+                poems: *poems as u64,
+                poems_lost: *lost as u64,
+            },
+            _ => Outcome::Unknown,
+        })?;
+    }
+    if let Some(gathered) = gathered {
+        gathered
+            .map_err(|_| anyhow!("the actors' thread panicked"))?
+            .map_err(|reason| anyhow!("cannot start the downloads: {reason}"))?;
+    }
+    outcome
 }
 
-/// Runs one client to its end, on the actors' thread.
+/// Runs one client to its end, on the actors' thread. Answers how many poems are whole, and how many are not.
 async fn gather(
     config: ClientConfig,
     ticks: bool,
     told: mpsc::Sender<Told>,
-) -> Result<(), ExitReason> {
+) -> Result<(usize, usize), ExitReason> {
+    let asked = config.targets.len();
     let mut signals = Signals::listen()
         .map_err(|error| ExitReason::error(format!("cannot listen for signals: {error}")))?;
     let (root, handle, mut events) = tree::start_client("get", config).await?;
     let _ = told.send(Told::Begun(handle.clone()));
-    forward(&mut events, &handle, &mut signals, ticks, &told).await;
+    let gathered = forward(&mut events, &handle, &mut signals, ticks, &told).await;
     tree::stop(&root, STOP_LIMIT).await;
-    Ok(())
+    // A client that crashed has nothing whole to show.
+    Ok(gathered.unwrap_or((0, asked)))
 }
 
-/// Passes events on until the last one, or until nobody takes them.
+/// Passes events on until the last one, or until nobody takes them. Answers what the last one said: how many poems are
+/// whole, and how many failed.
 pub(super) async fn forward(
     events: &mut Events,
     handle: &ClientHandle,
     signals: &mut Signals,
     ticks: bool,
     told: &mpsc::Sender<Told>,
-) {
+) -> Option<(usize, usize)> {
     let mut tick = tokio::time::interval(TICK);
     let mut is_interrupted = false;
     loop {
         let next = tokio::select! {
             event = events.recv() => match event {
                 Some(event) => Told::Event(event),
-                None => return,
+                None => return None,
             },
             _ = tick.tick(), if ticks => Told::Tick,
             request = signals.end() => {
@@ -106,9 +125,12 @@ pub(super) async fn forward(
                 Told::Interrupted(request)
             }
         };
-        let is_last = matches!(next, Told::Event(Event::Done { .. }));
-        if told.send(next).is_err() || is_last {
-            return;
+        let gathered = match next {
+            Told::Event(Event::Done { poems, failed }) => Some((poems, failed)),
+            _ => None,
+        };
+        if told.send(next).is_err() || gathered.is_some() {
+            return gathered;
         }
     }
 }

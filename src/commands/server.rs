@@ -17,6 +17,7 @@ use byron_actors::{BACKLOG, BindServerError, Drained, Interfaces, ListenOn, Mann
 use byron_supervisors::{ActorRef, ArbiterPool, ChildSpec, Supervisor, exited, snapshot};
 use futures_util::future::join_all;
 
+use super::chaos::{self, Rehearsing};
 use super::{observed, say, write_stdout};
 use crate::cli::{ServerSettings, Verbosity};
 use crate::endpoint::{Host, Interface, ListenEndpoint};
@@ -25,6 +26,7 @@ use crate::host::FOREVER;
 use crate::host::signals::{Request, Signals};
 use crate::observe::model::Endpoint;
 use crate::observe::{About, Observer, Order};
+use crate::present::chaos::Outcome;
 use crate::present::message::{cannot_listen, counted, elapsed_text};
 
 /// How long the tree may take to stop once the last reader has gone.
@@ -35,6 +37,7 @@ pub(super) struct Ground {
     signals: Signals,
     arbiters: Vec<Arbiter>,
     pool: ArbiterPool,
+    rehearsing: Option<Rehearsing>,
     say: Say,
 }
 
@@ -69,6 +72,7 @@ impl Ground {
             signals,
             pool: ArbiterPool::new(arbiters.iter().map(Arbiter::handle)),
             arbiters,
+            rehearsing: chaos::begin(settings.chaos.as_ref(), settings.verbosity),
             say: Say(settings.verbosity),
         })
     }
@@ -118,6 +122,9 @@ impl Servers {
         for arbiter in self.ground.arbiters {
             arbiter.stop();
             let _ = arbiter.join();
+        }
+        if let Some(rehearsing) = self.ground.rehearsing {
+            rehearsing.conclude(outcome(&self.served))?;
         }
         Ok(code)
     }
@@ -206,6 +213,19 @@ async fn drain(
     }
     say.error(&format!("{} cut off", counted(reset as u64, "reader")));
     ExitCode::DrainExpired
+}
+
+fn outcome(served: &[Served]) -> Outcome {
+    let (mut readers_served, mut readers_reset) = (0, 0);
+    for server in served {
+        let counts = server.handle.counts();
+        readers_served += counts.served;
+        readers_reset += counts.reset;
+    }
+    Outcome::Served {
+        readers_served,
+        readers_reset,
+    }
 }
 
 fn total(served: &[Served], unit: &str) -> String {

@@ -26,7 +26,7 @@
 //! | `exit` | it ends with an error |
 //! | `kill` | it is killed |
 //! | `stall=DUR` | it does nothing for so long; its arbiter goes on, a kill ends it, anything else waits |
-//! | `start` | its start fails; the first start of a static child is spared |
+//! | `start` | its start fails; the first start is spared, except of dynamic children that are never restarted |
 //! | others | what a program adds with [`Chaos::parse_with`], and its actors take with [`Context::take_fault`](crate::Context::take_fault) |
 //!
 //! `panic`, `exit` and `kill` may say in which turn of the process they fall (`panic=3`). A tree's root is spared, for

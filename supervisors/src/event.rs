@@ -56,7 +56,7 @@ pub enum EventKind {
     /// A turn of a process took long, and kept all others of its arbiter waiting.
     HandlerSlow,
     /// Something was made to fail on purpose; see [`chaos`](crate::chaos).
-    Fault,
+    Chaos,
 }
 
 impl EventKind {
@@ -74,7 +74,7 @@ impl EventKind {
             Self::Operator => "operator",
             Self::MailboxHigh => "mailbox_high",
             Self::HandlerSlow => "handler_slow",
-            Self::Fault => "fault",
+            Self::Chaos => "chaos",
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Doom {
 }
 
 impl Doom {
-    /// Books it and records it; answers what it is called and its event.
+    /// Books it and records it; answers what an error or a panic says of it, and its event.
     fn strike(&self, subject: &Subject, turn: u32) -> (String, u64) {
         self.stage.strike(self, subject, turn);
         let note = self.stage.note(self.rule);
@@ -38,7 +38,7 @@ impl Doom {
             0 => note.clone(),
             turn => format!("{note}, in turn {turn}"),
         });
-        (note, event)
+        (format!("chaos: {note}"), event)
     }
 }
 

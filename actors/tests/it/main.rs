@@ -7,6 +7,7 @@
     reason = "a test's helpers fail the test as its own lines do"
 )]
 
+mod chaos;
 mod draining;
 mod failures;
 mod gathering;

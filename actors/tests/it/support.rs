@@ -228,8 +228,13 @@ pub(crate) struct Outcome {
 
 /// Takes events until they end with `Done`.
 pub(crate) async fn collect(config: ClientConfig) -> Vec<Outcome> {
+    collect_as("get", config).await
+}
+
+/// As [`collect`], by a client of this name.
+pub(crate) async fn collect_as(name: &str, config: ClientConfig) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> = config.targets.iter().map(|_| Outcome::default()).collect();
-    let (client, _, mut events) = tree::start_client("get", config).await.unwrap();
+    let (client, _, mut events) = tree::start_client(name, config).await.unwrap();
     while let Some(event) = events.recv().await {
         if let Event::Done { poems, failed } = event {
             assert_eq!(

@@ -269,7 +269,9 @@ pub(crate) fn fate_of(
         actor,
     };
     let hash = mix(hash_text(&place), number);
-    let is_first_start = lot.template.is_none() && life == 1 && label.incarnation == 1;
+    // What nobody would mend: it ends a tree, or is told to whoever asked for the child.
+    let is_spared =
+        (lot.template.is_none() || lot.is_restarted) && life == 1 && label.incarnation == 1;
     let (mut dooms, mut custom, mut start) = (Vec::new(), Vec::new(), None);
     for stage in stages.iter() {
         for (number, rule) in stage.chaos.rules.iter().enumerate() {
@@ -286,7 +288,7 @@ pub(crate) fn fate_of(
                 draw,
             };
             match rule.fault {
-                Fault::Start if is_first_start => {}
+                Fault::Start if is_spared => {}
                 Fault::Start => start = start.or(Some(doom)),
                 Fault::Custom(_) => custom.push(doom),
                 _ => dooms.push(doom),
@@ -349,7 +351,7 @@ impl Subject {
     /// Writes down that something is done to it on purpose, so that what follows has a cause to point at.
     pub(crate) fn tell(&self, note: String) -> u64 {
         event::record(
-            EventKind::Fault,
+            EventKind::Chaos,
             Draft {
                 path: Some(&self.path),
                 pid: Some(self.pid),
@@ -362,10 +364,10 @@ impl Subject {
 }
 
 impl Stage {
-    /// What events, panics and errors say.
+    /// The rule and the seed, as events say it.
     pub(crate) fn note(&self, rule: usize) -> String {
         let rule = &self.chaos.rules[rule];
-        format!("chaos: {rule}, seed {}", self.seed)
+        format!("{rule}, seed {}", self.seed)
     }
 
     /// Books a fault; how it ends is booked later.

@@ -81,7 +81,7 @@ fn events(name: &str, kind: EventKind) -> Vec<Event> {
 
 /// The only fault below `name`, and the exit that it caused.
 fn fault_and_exit(name: &str) -> (Event, Event) {
-    let fault = events(name, EventKind::Fault).remove(0);
+    let fault = events(name, EventKind::Chaos).remove(0);
     let exit = events(name, EventKind::Exit)
         .into_iter()
         .find(|event| event.cause == Some(fault.seq))
@@ -112,7 +112,7 @@ fn each_fatal_fault_ends_the_process_with_its_reason_and_is_its_cause() {
                 assert!(text.contains(&format!("chaos: {rule}, seed 7")), "{text}");
             }
             let (fault, exit) = fault_and_exit(&name);
-            let note = format!("chaos: {rule}, seed 7, in turn 3");
+            let note = format!("{rule}, seed 7, in turn 3");
             assert_eq!(fault.note.as_deref(), Some(&*note));
             assert_eq!(exit.reason.map(|reason| reason.kind()), Some(kind));
             let report = rehearsal.report();
@@ -245,7 +245,7 @@ fn a_custom_fault_is_taken_once_by_the_actor_that_knows_it() {
         assert_eq!(row(&rehearsal.report()), (0, 0, 0), "it is not yet used");
         assert_down!(&reciter, "chaos: ");
         let (fault, _) = fault_and_exit(&name);
-        let note = format!("chaos: /{name}/reciter:oversleep, seed 7");
+        let note = format!("/{name}/reciter:oversleep, seed 7");
         assert_eq!(fault.note.as_deref(), Some(&*note));
         assert_eq!(row(&rehearsal.report()), (1, 0, 1));
     });
