@@ -23,7 +23,9 @@ pub use self::transform::{TransformArguments, TransformConfig, TransformServiceC
 pub use self::value::ParseValueError;
 use crate::commands::completions::CompletionsArguments;
 use crate::commands::man::ManArguments;
-use crate::endpoint::{ParseEndpointError, ParsePoemArgumentError, ParseTargetError};
+use crate::endpoint::{
+    ParseEndpointError, ParsePoemArgumentError, ParseTargetError, ParseTransformError,
+};
 use crate::observe::{ParseInstanceAddressError, ParseInstanceNameError};
 use crate::quantity::ParseQuantityError;
 
@@ -237,7 +239,10 @@ pub fn error_text(error: &clap::Error) -> String {
         return error.to_string();
     }
     if let Some(source) = error.source() {
-        if source.is::<ParseTargetError>() || source.is::<ParsePoemArgumentError>() {
+        if source.is::<ParseTargetError>()
+            || source.is::<ParsePoemArgumentError>()
+            || source.is::<ParseTransformError>()
+        {
             return format!("byron: {source}\n");
         }
         if source.is::<ParseQuantityError>()

@@ -25,12 +25,14 @@ pub use self::argument::{
 pub use self::error::ParseEndpointError;
 pub(crate) use self::error::nearest;
 pub use self::parse::{parse_connect, parse_listen, parse_listen_interface, parse_listen_port};
+pub use self::transform_argument::{ParseTransformError, TransformArgument, parse_transform};
 use crate::quantity::exact_duration;
 
 mod argument;
 mod error;
 mod letters;
 mod parse;
+mod transform_argument;
 mod values;
 
 /// A machine, by address or by name.

@@ -17,6 +17,7 @@ use byron_supervisors::{
 use crate::connect::Whereabouts;
 use crate::coordinator::{Begin, Coordinator};
 use crate::download::{Download, Errand, Expectation, Patience};
+use crate::editor::Edition;
 
 /// How often a failed download is tried again, if nothing else is said.
 pub const RETRIES: u32 = 2;
@@ -97,6 +98,8 @@ pub struct ClientConfig {
     pub patience: Patience,
     /// How often to try again.
     pub retries: Retries,
+    /// What the poems go through before anybody sees them.
+    pub edition: Edition,
 }
 
 impl ClientConfig {
@@ -108,6 +111,7 @@ impl ClientConfig {
             fail_fast: false,
             patience: Patience::default(),
             retries: Retries::default(),
+            edition: Edition::default(),
         }
     }
 }

@@ -33,6 +33,9 @@ pub const ATTEMPT_OVERDUE: Duration = Duration::from_secs(30);
 /// ```text
 /// Started (Connected Chunk*  Retry)* (Connected Chunk* Poem | Failed)      for each task, and after all of them:  Done
 /// ```
+///
+/// Where poems go through transforms, `Held` stands in place of `Chunk`, and behind the last of them
+/// `Transformed* (Chunk* Poem | Failed)`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -52,6 +55,22 @@ pub enum Event {
     },
     /// The next bytes of a poem.
     Chunk(Chunk),
+    /// The next bytes of a poem have come, and are held back until it has been transformed. Its chunks come then.
+    Held {
+        /// Which task.
+        task: usize,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// A transform was made of a poem, or was not and left it as it was.
+    Transformed {
+        /// Which task.
+        task: usize,
+        /// Which transform, by its label.
+        transform: String,
+        /// Why not, if it was not.
+        outcome: Result<(), String>,
+    },
     /// An attempt failed, and there will be another.
     Retry {
         /// Which task.
@@ -109,7 +128,18 @@ pub struct Chunk {
     pub task: usize,
     /// The bytes; never empty, and never passed on before.
     pub bytes: Bytes,
-    _credit: OwnedSemaphorePermit,
+    _credit: Option<OwnedSemaphorePermit>,
+}
+
+impl Chunk {
+    /// Bytes that are in memory anyway.
+    pub(crate) fn without_credit(task: usize, bytes: Bytes) -> Self {
+        Self {
+            task,
+            bytes,
+            _credit: None,
+        }
+    }
 }
 
 /// The receiving end of a client's events. Bounded by the credit of each poem, not by a number of events.
@@ -434,7 +464,7 @@ impl Handler<Heard> for Coordinator {
         let chunk = Chunk {
             task: heard.task,
             bytes: heard.bytes,
-            _credit: heard.credit,
+            _credit: Some(heard.credit),
         };
         self.tell(Event::Chunk(chunk), ctx);
     }

@@ -137,6 +137,8 @@ pub enum FailureKind {
     Empty,
     /// The system failed, the poem is longer than allowed, or the download itself crashed.
     Io,
+    /// It could not be transformed.
+    Transform,
     /// It was called off.
     Cancelled,
 }
@@ -156,6 +158,7 @@ impl FailureKind {
             Self::Changed => "changed",
             Self::Empty => "empty",
             Self::Io => "io",
+            Self::Transform => "transform",
             Self::Cancelled => "cancelled",
         }
     }

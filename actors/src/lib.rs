@@ -17,6 +17,8 @@
 //! | `client` | [`Client`] | [`tree`] | asks a set of servers, one download each |
 //! | `download` | [`Download`] | the client | listens to one server, once |
 //! | `coordinator` | [`Coordinator`] | [`tree`] | gathers poems and losses, and tells [`Event`]s |
+//! | `editor` | [`Editor`] | [`tree`] | has each poem transformed before anybody sees it |
+//! | `rewriting` | [`Rewriting`] | the editor | has one poem transformed, once |
 //!
 //! | `proxy` | [`Keeper`] | [`tree`] | the cache actor of an upstream: sees to it that what readers want is fetched |
 //! | | [`Fetch`] | the keeper | asks the upstream of a proxy, once, for all who wait |
@@ -198,6 +200,8 @@ mod client;
 mod connect;
 mod coordinator;
 mod download;
+mod editor;
+mod rewriting;
 
 mod proxy;
 
@@ -214,6 +218,7 @@ pub use download::{
     CHUNK_BYTES_MIN, CONNECT_TIMEOUT, Download, DownloadError, Expectation, FIRST_BYTE_TIMEOUT,
     FailureKind, IDLE_TIMEOUT, IN_FLIGHT_BYTES_MAX, POEM_BYTES_MAX, Patience,
 };
+pub use editor::{Edition, Editor, OnTransformError, REWRITINGS_MAX, TRANSFORMED_BYTES_MAX};
 pub use gate::{Fate, Permit};
 pub use listener::{HEARTBEAT, Listener};
 pub use netstring::{
@@ -233,6 +238,7 @@ pub use proxy::report::{CacheReport, FetchReport, KeptReport, StatusCounts};
 pub use proxy::store::{OpenStoreError, Store};
 pub use proxy::{MakeProxyError, ProxyConfig, Upstream};
 pub use recital::{Manner, ServerConfig, WRITE_TIMEOUT};
+pub use rewriting::{REWRITING_TIMEOUT, Rewriting, TransformStep, TransformedBy};
 pub use server::{
     DRAIN, Drain, Drained, RESET_TIMEOUT, Resume, Server, ServerStatus, Status, Suspend,
     WhichConnections,

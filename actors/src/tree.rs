@@ -17,6 +17,8 @@
 //!
 //! get                one_for_all, 0 restarts   a client; it is whole or not at all
 //! ├─ coordinator
+//! ├─ rewritings      dynamic, transient, with backoff     only if the poems go through transforms
+//! ├─ editor                                               … as well
 //! ├─ downloads       dynamic, transient, with backoff
 //! └─ client
 //! ```
@@ -31,8 +33,9 @@
 //! | a proxy's cache | restarted; a fetch under way goes on, what is kept is kept, readers notice nothing |
 //! | a proxy's fetch | its readers are reset, unless the old poem will do for them; the next reader begins another |
 //! | a download | restarted with backoff, up to the number of retries; it continues where it was |
+//! | a rewriting | restarted with backoff, as a download is; then the poem stays as it was, or is lost |
 //! | an arbiter | its readers are reset; a steward accepts in its place for as long as it is gone |
-//! | the coordinator, the client or the downloads' supervisor | the client ends: it knew what nobody else knows |
+//! | the coordinator, the editor, the client or one of their supervisors | the client ends: it knew what nobody else knows |
 //!
 //! Start order is list order, and the end is the other way round: a server stops listening before it gives up its
 //! readers.
@@ -56,6 +59,7 @@ use tokio::sync::mpsc;
 use crate::binding::{BindServerError, Binding};
 use crate::client::{Client, ClientConfig, Siblings};
 use crate::coordinator::{Cancel, Coordinator, Events, Gathering};
+use crate::editor::{Assignment, CallOffEdition, Editor, OnTransformError, TRANSFORMED_BYTES_MAX};
 use crate::listener::{Listener, Post};
 use crate::poem::Poem;
 use crate::protocol::{Protocol, ServiceConfig};
@@ -339,6 +343,7 @@ fn listener_children(handle: &ServiceHandle, arbiters: &ArbiterPool) -> Vec<Chil
 #[derive(Clone)]
 pub struct ClientHandle {
     coordinator: Name,
+    editor: Option<Name>,
 }
 
 impl fmt::Debug for ClientHandle {
@@ -355,6 +360,13 @@ impl ClientHandle {
 
     /// Calls off everything that is not settled; the events still end with `Done`.
     pub fn cancel(&self) {
+        if let Some(editor) = self
+            .editor
+            .as_ref()
+            .and_then(|name| whereis_actor::<Editor>(name))
+        {
+            return editor.do_send(CallOffEdition);
+        }
         if let Some(coordinator) = self.coordinator() {
             coordinator.do_send(Cancel);
         }
@@ -413,10 +425,11 @@ fn client_flags() -> SupFlags {
     }
 }
 
-fn client_children(id: &str, config: ClientConfig) -> (Vec<ChildSpec>, ClientHandle, Events) {
+fn client_children(id: &str, mut config: ClientConfig) -> (Vec<ChildSpec>, ClientHandle, Events) {
     let name = unique("client", id);
     let coordinator = Name::from(format!("{name}/coordinator"));
     let downloads = Name::from(format!("{name}/downloads"));
+    let editor = (!config.edition.steps.is_empty()).then(|| Name::from(format!("{name}/editor")));
     let client = Name::from(name);
     let gathering = Gathering {
         tasks: config.targets.len(),
@@ -429,30 +442,90 @@ fn client_children(id: &str, config: ClientConfig) -> (Vec<ChildSpec>, ClientHan
         coordinator: coordinator.clone(),
         downloads: downloads.clone(),
     };
-    let flags = DynamicFlags {
+    let backoff = config.retries.backoff();
+    let flags = |id| DynamicFlags {
         restart: Restart::Transient,
         shutdown: Shutdown::Timeout(STOP_TIMEOUT),
         // One failing download must not end the others; each has its own limit, the number of its retries.
         intensity: u32::MAX,
         period: Duration::from_secs(1),
-        backoff: Some(config.retries.backoff()),
-        ..DynamicFlags::new("download")
+        backoff: Some(backoff),
+        ..DynamicFlags::new(id)
     };
-    let (sender, events) = mpsc::unbounded_channel();
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let mut editing = Vec::new();
+    if let Some(editor) = &editor {
+        editing = edition_children(
+            editor,
+            &coordinator,
+            &mut config,
+            flags("rewriting"),
+            &mut events,
+        );
+    }
+    let downloads_flags = flags("download");
     // Taken by the one incarnation there is, so that the events end when it does.
     let sender = Mutex::new(Some(sender));
-    let children = vec![
+    let mut children = vec![
         ChildSpec::new("coordinator", move |_| {
             let sender = sender.lock().take();
             let sender = sender.unwrap_or_else(|| mpsc::unbounded_channel().0);
             Coordinator::new(gathering.clone(), sender)
         })
         .registered(coordinator.clone()),
-        ChildSpec::dynamic_supervisor("downloads", flags).registered(downloads),
+    ];
+    children.append(&mut editing);
+    children.extend([
+        ChildSpec::dynamic_supervisor("downloads", downloads_flags).registered(downloads),
         ChildSpec::new("client", move |_| Client::new(&config, siblings.clone()))
             .registered(client),
-    ];
-    (children, ClientHandle { coordinator }, events)
+    ]);
+    let handle = ClientHandle {
+        coordinator,
+        editor,
+    };
+    (children, handle, events)
+}
+
+/// Those who transform the poems of a client before `events` come out.
+fn edition_children(
+    editor: &Name,
+    coordinator: &Name,
+    config: &mut ClientConfig,
+    flags: DynamicFlags,
+    events: &mut Events,
+) -> Vec<ChildSpec> {
+    let rewritings = Name::from(format!("{editor}/rewritings"));
+    let assignment = Assignment {
+        tasks: config.targets.len(),
+        edition: config.edition.clone(),
+        retries: config.retries,
+        connect_timeout: config.patience.connect_timeout,
+        max_time: config.patience.max_time,
+        fail_fast: config.fail_fast,
+        editor: editor.clone(),
+        coordinator: coordinator.clone(),
+        rewritings: rewritings.clone(),
+    };
+    if config.edition.on_error == OnTransformError::Fail {
+        // Longer ones would be gathered for nothing.
+        for target in &mut config.targets {
+            let longest = &mut target.expectation.poem_bytes_max;
+            *longest = (*longest).min(TRANSFORMED_BYTES_MAX as u64);
+        }
+    }
+    let (sender, edited) = mpsc::unbounded_channel();
+    let ends = Mutex::new(Some((std::mem::replace(events, edited), sender)));
+    vec![
+        ChildSpec::dynamic_supervisor("rewritings", flags).registered(rewritings),
+        ChildSpec::new("editor", move |_| {
+            let ends = ends.lock().take();
+            let (from, to) =
+                ends.unwrap_or_else(|| (mpsc::unbounded_channel().1, mpsc::unbounded_channel().0));
+            Editor::new(assignment.clone(), from, to)
+        })
+        .registered(editor.clone()),
+    ]
 }
 
 #[cfg(test)]

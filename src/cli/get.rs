@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::chaos::{ChaosArguments, ChaosSettings};
 use super::value::{Jobs, parse_jobs, parse_sha256};
 use super::{UsageError, Verbosity, VerbosityArguments, heading};
-use crate::endpoint::{Target, parse_target};
+use crate::endpoint::{Target, TransformArgument, parse_target, parse_transform};
 use crate::output_file::{Existing, Partial};
 use crate::present::order::Order;
 use crate::present::progress::Progress;
@@ -21,6 +21,7 @@ Examples:
   byron get 10001 10002 10003 > poems.txt        in this order; the first as it arrives
   byron get -O poems 10001=donne.txt 10002=yeats.txt
   byron get --jobs 1 --progress classic 10001 10002    as the tutorial's first client
+  byron get -t byronify -t lines@11000 10001       transformed, here and by a server
   byron get --json donne.example:10000 | jq .poem.text
 ";
 
@@ -42,6 +43,10 @@ pub struct GetArguments {
     /// Write each poem to a file in DIR: NAME, or HOST-PORT.txt
     #[arg(short = 'O', long, value_name = "DIR", conflicts_with = "output", help_heading = heading::COMMON)]
     output_dir: Option<PathBuf>,
+
+    /// Transform each poem, here or by a server; repeatable, in order
+    #[arg(short, long, value_name = "NAME[@ENDPOINT]", value_parser = parse_transform, help_heading = heading::COMMON)]
+    transform: Vec<TransformArgument>,
 
     #[command(flatten)]
     verbosity: VerbosityArguments,
@@ -77,6 +82,22 @@ pub struct GetArguments {
     /// Give up all poems when one fails
     #[arg(long, help_heading = heading::NETWORK)]
     fail_fast: bool,
+
+    /// What a transform that fails does to a poem; gibberish is always lost
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_enum,
+        default_value = "keep",
+        requires = "transform"
+    )]
+    #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
+    on_transform_error: TransformFailure,
+
+    /// Limit on one attempt to transform a poem
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration, requires = "transform")]
+    #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
+    transform_timeout: Duration,
 
     /// Which poem comes first
     #[arg(long, value_name = "ORDER", value_enum, default_value = "args", help_heading = heading::OUTPUT)]
@@ -153,6 +174,12 @@ pub struct GetConfig {
     pub jobs: Option<NonZeroUsize>,
     /// How often a failed download is tried again.
     pub retries_max: u32,
+    /// What each poem goes through, in order.
+    pub transforms: Vec<TransformArgument>,
+    /// What a transform that fails does to a poem.
+    pub on_transform_error: byron_actors::OnTransformError,
+    /// Limit on one attempt to transform a poem.
+    pub transform_timeout: Duration,
     /// The wait before the first retry.
     pub retry_delay: Duration,
     /// Limit on a connection attempt, unless the target has its own.
@@ -214,6 +241,23 @@ pub enum JsonLines {
     Events,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TransformFailure {
+    /// The poem stays as it was
+    Keep,
+    /// The poem is lost
+    Fail,
+}
+
+impl From<TransformFailure> for byron_actors::OnTransformError {
+    fn from(failure: TransformFailure) -> Self {
+        match failure {
+            TransformFailure::Keep => Self::Keep,
+            TransformFailure::Fail => Self::Fail,
+        }
+    }
+}
+
 impl GetArguments {
     /// What is to be done, unless the arguments contradict each other.
     pub fn into_config(self) -> Result<GetConfig, UsageError> {
@@ -250,6 +294,9 @@ impl GetArguments {
             jobs: self.jobs.and_then(|jobs| jobs.0),
             retries_max: self.retry,
             retry_delay: self.retry_delay,
+            transforms: self.transform,
+            on_transform_error: self.on_transform_error.into(),
+            transform_timeout: self.transform_timeout,
             connect_timeout: self.connect_timeout.0,
             first_byte_timeout: self.first_byte_timeout.0,
             idle_timeout: self.idle_timeout.0,
@@ -374,6 +421,29 @@ mod tests {
             (config.spool_bytes_max, config.expected.bytes_max),
             (8 << 20, 1 << 30)
         );
+    }
+
+    #[test]
+    fn transforms_are_kept_in_order() {
+        let config = config("-t shout -t lines@11000 --on-transform-error fail 1").unwrap();
+        let labels: Vec<_> = config
+            .transforms
+            .iter()
+            .map(TransformArgument::label)
+            .collect();
+        assert_eq!(labels, ["shout", "lines@127.0.0.1:11000"]);
+        assert_eq!(
+            config.on_transform_error,
+            byron_actors::OnTransformError::Fail
+        );
+        assert_eq!(config.transform_timeout, byron_actors::REWRITING_TIMEOUT);
+        assert_eq!(
+            super::tests::config("-t whisper 1").unwrap_err(),
+            "byron: unknown transform \"whisper\": there are cummingsify, byronify, lines, reverse, shout; \
+             one of a server is NAME@ENDPOINT\n"
+        );
+        let alone = super::tests::config("--on-transform-error fail 1").unwrap_err();
+        assert!(alone.contains("--transform <NAME[@ENDPOINT]>"), "{alone}");
     }
 
     #[test]

@@ -13,7 +13,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 use byron_actors::tree::{self, ClientHandle, STOP_TIMEOUT};
 use byron_actors::{
-    ClientConfig, Event, Events, Expectation, Patience, PoemHash, Retries, Target, Whereabouts,
+    ClientConfig, Edition, Event, Events, Expectation, Patience, PoemHash, Retries, Target,
+    TransformStep, TransformedBy, Whereabouts, transform_named,
 };
 use byron_supervisors::ExitReason;
 
@@ -21,7 +22,7 @@ pub(super) use self::presenter::Presenter;
 pub(super) use self::sink::SinkError;
 use super::chaos;
 use crate::cli::GetConfig;
-use crate::endpoint::Host;
+use crate::endpoint::{ConnectEndpoint, Host};
 use crate::exit_code::ExitCode;
 use crate::host::signals::{Request, Signals};
 use crate::host::{self, FOREVER, logs};
@@ -135,21 +136,24 @@ pub(super) async fn forward(
     }
 }
 
+fn whereabouts(endpoint: &ConnectEndpoint) -> Whereabouts {
+    match (endpoint.addresses(), &endpoint.host) {
+        (Some(addresses), _) => Whereabouts::Addresses(addresses),
+        (None, Host::Name(name)) => Whereabouts::Name {
+            host: name.clone(),
+            port: endpoint.port,
+        },
+        (None, Host::Localhost | Host::Ip(_)) => Whereabouts::Addresses(Vec::new()),
+    }
+}
+
 fn client_config(config: &GetConfig) -> ClientConfig {
     let limit = |limit: Option<Duration>| limit.unwrap_or(FOREVER);
     let targets = config.targets.iter().map(|target| {
         let endpoint = &target.endpoint;
-        let whereabouts = match (endpoint.addresses(), &endpoint.host) {
-            (Some(addresses), _) => Whereabouts::Addresses(addresses),
-            (None, Host::Name(name)) => Whereabouts::Name {
-                host: name.clone(),
-                port: endpoint.port,
-            },
-            (None, Host::Localhost | Host::Ip(_)) => Whereabouts::Addresses(Vec::new()),
-        };
         Target {
             label: target.label(),
-            whereabouts,
+            whereabouts: whereabouts(endpoint),
             connect_timeout: endpoint.connect_timeout,
             expectation: Expectation {
                 poem_bytes_max: config.expected.bytes_max,
@@ -158,6 +162,17 @@ fn client_config(config: &GetConfig) -> ClientConfig {
                 allow_empty: config.expected.allow_empty,
             },
         }
+    });
+    let steps = config.transforms.iter().map(|transform| TransformStep {
+        label: transform.label(),
+        by: match (&transform.endpoint, transform_named(&transform.name)) {
+            (None, Some(here)) => TransformedBy::Here(*here),
+            (None, None) => unreachable!("the command line knows the transforms of this program"),
+            (Some(endpoint), _) => TransformedBy::Server {
+                name: transform.name.clone(),
+                whereabouts: whereabouts(endpoint),
+            },
+        },
     });
     ClientConfig {
         jobs: config.jobs,
@@ -171,6 +186,11 @@ fn client_config(config: &GetConfig) -> ClientConfig {
         retries: Retries {
             count: config.retries_max,
             delay: config.retry_delay,
+        },
+        edition: Edition {
+            steps: steps.collect(),
+            on_error: config.on_transform_error,
+            timeout: config.transform_timeout,
         },
         ..ClientConfig::new(targets.collect())
     }

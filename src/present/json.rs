@@ -42,6 +42,13 @@ pub enum Event<'a> {
         bytes: u64,
         total: u64,
     },
+    /// A transform of the poem was made, or left it as it was.
+    Transformed {
+        task: usize,
+        target: &'a str,
+        #[serde(flatten)]
+        transform: &'a Transform,
+    },
     /// An attempt failed and another follows after `delay_s`.
     Retry {
         task: usize,
@@ -70,6 +77,8 @@ pub enum Event<'a> {
         attempts: u32,
         elapsed_s: Seconds,
         end: &'a str,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        transforms: &'a [Transform],
         poem: PoemBytes<'a>,
     },
     /// The last line.
@@ -80,6 +89,18 @@ pub enum Event<'a> {
         elapsed_s: Seconds,
         exit: u8,
     },
+}
+
+/// A transform that a poem went through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Transform {
+    /// Its label.
+    pub transform: String,
+    /// Whether it was made; if not, the poem stayed as it was.
+    pub ok: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// A span of time in seconds, to the millisecond.
@@ -176,6 +197,7 @@ mod tests {
             attempts: 1,
             elapsed_s: Seconds(Duration::from_millis(43_400)),
             end: "eof",
+            transforms: &[],
             poem: PoemBytes(bytes),
         }
     }
@@ -235,6 +257,42 @@ mod tests {
         ] {
             assert_eq!(written(&event), format!("{expected}\n"));
         }
+    }
+
+    #[test]
+    fn transforms_stand_before_the_poem() {
+        let transforms = [
+            Transform {
+                transform: "byronify".to_owned(),
+                ok: true,
+                message: None,
+            },
+            Transform {
+                transform: "shout@127.0.0.1:1".to_owned(),
+                ok: false,
+                message: Some("connection refused".to_owned()),
+            },
+        ];
+        let mut poem = poem(b"...");
+        if let Event::Poem { transforms: of, .. } = &mut poem {
+            *of = &transforms;
+        }
+        let expected = r#""end":"eof","transforms":[{"transform":"byronify","ok":true},{"transform":"shout@127.0.0.1:1","ok":false,"message":"connection refused"}],"poem":{"text":"..."}}"#;
+        assert!(
+            written(&poem).ends_with(&format!("{expected}\n")),
+            "{}",
+            written(&poem)
+        );
+        let event = Event::Transformed {
+            task: 1,
+            target: "127.0.0.1:10001",
+            transform: &transforms[0],
+        };
+        assert_eq!(
+            written(&event),
+            r#"{"v":1,"event":"transformed","task":1,"target":"127.0.0.1:10001","transform":"byronify","ok":true}
+"#
+        );
     }
 
     #[test]

@@ -68,6 +68,21 @@ pub fn retry_line(target: &str, message: &str, after: Duration, kind: &str) -> S
     )
 }
 
+/// The line for a transform that failed and left the poem as it was.
+///
+/// ```
+/// # use byron::present::message::kept_line;
+/// assert_eq!(
+///     kept_line("127.0.0.1:10001", "shout@127.0.0.1:11000", "connection refused"),
+///     "byron: 127.0.0.1:10001: shout@127.0.0.1:11000: connection refused; the poem stays as it was [transform]"
+/// );
+/// ```
+pub fn kept_line(target: &str, transform: &str, message: &str) -> String {
+    let (target, transform) = (escape_name(target), escape_name(transform));
+    let message = escape_name(message);
+    format!("byron: {target}: {transform}: {message}; the poem stays as it was [transform]")
+}
+
 /// The last line: `byron: got 2 of 3 poems, 1268 bytes in 46.2s`.
 pub fn summary_line(got: usize, asked: usize, bytes: u64, elapsed: Duration) -> String {
     let poems = if asked == 1 { "poem" } else { "poems" };

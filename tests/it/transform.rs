@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::peers::{run, tool, twisted};
+use crate::peers::{run, started, tool, twisted};
 use crate::support::{
-    Finished, Process, Server, byron, connect, file, noise, poem, poem_path, server, transform,
+    Finished, Process, Server, byron, connect, file, get, noise, poem, poem_path, server,
+    server_of, transform,
 };
 
 /// A program that is given `input`, and runs to its end.
@@ -164,4 +165,98 @@ fn the_list_says_what_there_is() {
         names,
         ["cummingsify", "byronify", "lines", "reverse", "shout"]
     );
+}
+
+#[test]
+fn byron_has_its_poems_transformed_by_a_twisted_transformer() {
+    let (_transformer, port) = started(&mut twisted("twisted_transformer.py"));
+    let poems = [server("ecstasy").start(), server("science").start()];
+    get(poems.each_ref().map(Server::port))
+        .args(["-t", &format!("cummingsify@{port}"), "-t", "reverse"])
+        .run()
+        .code(0)
+        .quietly()
+        .said(
+            [reversed("ecstasy"), reversed("science")]
+                .concat()
+                .to_ascii_lowercase(),
+        );
+    let label = format!("shout@127.0.0.1:{port}");
+    get([poems[0].port()])
+        .args(["--retry", "0", "-t", &label])
+        .run()
+        .code(0)
+        .said(poem("ecstasy"))
+        .complained(&format!(
+            "{label}: closed without an answer; the poem stays as it was [transform]\n"
+        ));
+}
+
+fn reversed(name: &str) -> Vec<u8> {
+    let poem = poem(name);
+    let mut lines: Vec<_> = poem.split_inclusive(|byte| *byte == b'\n').collect();
+    lines.reverse();
+    lines.concat()
+}
+
+#[test]
+fn byron_tells_a_deaf_transformer_from_gibberish() {
+    let (_deaf, port) = started(twisted("twisted_transformer.py").arg("deaf"));
+    let (_directory, path) = file("xkcd\n");
+    let gibberish = server_of(&path).start();
+    let arguments = ["--retry", "0", "--on-transform-error", "fail", "-t"];
+    get([gibberish.port()])
+        .args(arguments)
+        .args([format!("cummingsify@127.0.0.1:{port}")])
+        .run()
+        .code(3)
+        .said("")
+        .complained(": closed without an answer, 1 attempt in ");
+    let finished = get([gibberish.port()])
+        .args(["-t", "byronify", "--json"])
+        .run()
+        .code(3)
+        .quietly();
+    let lines = finished.json();
+    assert_eq!(lines[0]["kind"], "transform");
+    assert_eq!(
+        lines[0]["message"],
+        "byronify: gibberish: less than 3 words"
+    );
+}
+
+#[test]
+fn poems_that_are_transformed_keep_their_order_and_their_lines() {
+    let slow = server("ecstasy")
+        .pace(100, std::time::Duration::from_millis(5))
+        .start();
+    let fast = server("science").start();
+    let transformer = transform([""; 0], 1);
+    let finished = get([slow.port(), fast.port()])
+        .args([
+            "-t",
+            &format!("shout@{}", transformer.port()),
+            "--progress",
+            "classic",
+        ])
+        .run()
+        .code(0)
+        .said(
+            [poem("ecstasy"), poem("science")]
+                .concat()
+                .to_ascii_uppercase(),
+        );
+    assert!(
+        finished
+            .stderr
+            .contains("Task 1: got 100 bytes of poetry from 127.0.0.1:"),
+        "{}",
+        finished.stderr
+    );
+    assert!(
+        finished.stderr.contains("Got 2 poems in "),
+        "{}",
+        finished.stderr
+    );
+    transformer.stop().complained("served 2 poems");
 }

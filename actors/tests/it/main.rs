@@ -9,6 +9,7 @@
 
 mod chaos;
 mod draining;
+mod editing;
 mod failures;
 mod gathering;
 mod limits;

@@ -220,6 +220,8 @@ pub(crate) fn hasty(first_byte: Duration, idle: Duration) -> Patience {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) heard: Vec<u8>,
+    /// How many bytes came and were held back.
+    pub(crate) held: u64,
     pub(crate) whole: bool,
     pub(crate) failure: Option<(FailureKind, String)>,
     pub(crate) attempts: u32,
@@ -254,6 +256,7 @@ pub(crate) async fn collect_as(name: &str, config: ClientConfig) -> Vec<Outcome>
 pub(crate) fn note(event: Event, outcomes: &mut [Outcome]) {
     match event {
         Event::Chunk(chunk) => outcomes[chunk.task].heard.extend_from_slice(&chunk.bytes),
+        Event::Held { task, bytes } => outcomes[task].held += bytes,
         Event::Retry { task, kind, .. } => outcomes[task].retried.push(kind),
         Event::Poem {
             task,
@@ -273,7 +276,8 @@ pub(crate) fn note(event: Event, outcomes: &mut [Outcome]) {
             bytes,
             ..
         } => {
-            assert_eq!(bytes, outcomes[task].heard.len() as u64);
+            let came = outcomes[task].held + outcomes[task].heard.len() as u64;
+            assert_eq!(bytes, came);
             outcomes[task].failure = Some((kind, message));
             outcomes[task].attempts = attempts;
         }

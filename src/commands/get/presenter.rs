@@ -15,7 +15,7 @@ use crate::commands::WriteStdoutError;
 use crate::exit_code::ExitCode;
 use crate::host::signals::Request;
 use crate::present::json::{self, PoemBytes, Seconds};
-use crate::present::message::{Failure, failure_line, retry_line, summary_line};
+use crate::present::message::{Failure, failure_line, kept_line, retry_line, summary_line};
 use crate::present::order::{Ending, WritePoemError};
 use crate::present::progress::{
     Bars, Shown, Snapshot, State, StatusLine, Surroundings, choose, classic_chunk,
@@ -46,6 +46,9 @@ struct Task {
     /// Whom it is connected to, as the tutorial's lines name it.
     peer: String,
     bytes: u64,
+    /// How many of them are not to be seen, until they are transformed.
+    held_bytes: u64,
+    transforms: Vec<json::Transform>,
     /// The end of what has come, if lines are kept whole.
     line: Vec<u8>,
     started_at: Option<Instant>,
@@ -91,6 +94,8 @@ impl Presenter {
             phase: Phase::Queued,
             peer: label.clone(),
             bytes: 0,
+            held_bytes: 0,
+            transforms: Vec::new(),
             line: Vec::new(),
             started_at: None,
             elapsed: Duration::ZERO,
@@ -180,6 +185,11 @@ impl Presenter {
                 if self.tasks[task].phase == Phase::Lost {
                     return Ok(());
                 }
+                // A poem that was held back was told of as it came.
+                let is_told = std::mem::take(&mut self.tasks[task].held_bytes) > 0;
+                if is_told {
+                    self.tasks[task].bytes = 0;
+                }
                 self.tasks[task].bytes += bytes;
                 self.hide_status();
                 let written = if self.keeps_lines {
@@ -190,17 +200,21 @@ impl Presenter {
                 self.or_lose(task, written)?;
                 // Only now may the download read on.
                 drop(chunk);
-                if matches!(self.display, Display::Classic) {
-                    self.complain(&classic_chunk(task + 1, bytes, &self.tasks[task].peer));
+                match is_told {
+                    true => Ok(()),
+                    false => self.tell_bytes(task, bytes),
                 }
-                let total = self.tasks[task].bytes;
-                self.tell_event(task, |task, target| json::Event::Chunk {
-                    task,
-                    target,
-                    bytes,
-                    total,
-                })
             }
+            Event::Held { task, bytes } => {
+                self.tasks[task].bytes += bytes;
+                self.tasks[task].held_bytes += bytes;
+                self.tell_bytes(task, bytes)
+            }
+            Event::Transformed {
+                task,
+                transform,
+                outcome,
+            } => self.transformed(task, transform, outcome.err()),
             Event::Retry {
                 task,
                 kind,
@@ -254,6 +268,45 @@ impl Presenter {
         }
     }
 
+    /// Tells that bytes have come.
+    fn tell_bytes(&mut self, task: usize, bytes: u64) -> Result<(), SinkError> {
+        if matches!(self.display, Display::Classic) {
+            self.complain(&classic_chunk(task + 1, bytes, &self.tasks[task].peer));
+        }
+        let total = self.tasks[task].bytes;
+        self.tell_event(task, |task, target| json::Event::Chunk {
+            task,
+            target,
+            bytes,
+            total,
+        })
+    }
+
+    fn transformed(
+        &mut self,
+        task: usize,
+        transform: String,
+        failure: Option<String>,
+    ) -> Result<(), SinkError> {
+        if let Some(message) = &failure
+            && self.json.is_none()
+        {
+            self.complain(&kept_line(&self.labels[task], &transform, message));
+        }
+        let transform = json::Transform {
+            transform,
+            ok: failure.is_none(),
+            message: failure,
+        };
+        self.tell_event(task, |task, target| json::Event::Transformed {
+            task,
+            target,
+            transform: &transform,
+        })?;
+        self.tasks[task].transforms.push(transform);
+        Ok(())
+    }
+
     /// Passes on what ends with a newline and keeps the rest.
     fn whole_lines(&mut self, task: usize, bytes: &[u8]) -> Result<(), SinkError> {
         let line = &mut self.tasks[task].line;
@@ -301,6 +354,7 @@ impl Presenter {
                 attempts,
                 elapsed_s: Seconds(elapsed),
                 end: "eof",
+                transforms: &self.tasks[task].transforms,
                 poem: PoemBytes(&poem),
             })?;
         }
