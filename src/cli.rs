@@ -17,6 +17,7 @@ use thiserror::Error;
 pub use self::chaos::ChaosSettings;
 pub use self::ctl::{CtlArguments, CtlConfig, Verb};
 pub use self::get::{Expectation, GetArguments, GetConfig, JsonLines, Output};
+pub use self::proxy::{Abandon, ProxiedUpstream, ProxyArguments, ProxyConfig};
 pub use self::serve::{Pace, ServeArguments, ServeConfig, ServedPoem};
 pub use self::server::ServerSettings;
 pub use self::transform::{TransformArguments, TransformConfig, TransformServiceConfig};
@@ -33,6 +34,7 @@ mod chaos;
 mod ctl;
 mod get;
 mod observe;
+mod proxy;
 mod serve;
 mod server;
 mod transform;
@@ -90,6 +92,8 @@ pub enum Command {
     Serve(Box<ServeArguments>),
     /// Make other poems of poems, for whoever asks
     Transform(Box<TransformArguments>),
+    /// Serve the poems of other servers, and keep them for a while
+    Proxy(Box<ProxyArguments>),
     /// Ask a running instance how it is, or have it do something
     Ctl(Box<CtlArguments>),
     /// Watch a small poetry network lose actors and none of its poems
@@ -307,7 +311,15 @@ mod tests {
     #[test]
     fn short_help_fits_on_a_screen() {
         const SCREEN_LINES: usize = 40;
-        for command in ["get", "serve", "transform", "demo", "completions", "man"] {
+        for command in [
+            "get",
+            "serve",
+            "transform",
+            "proxy",
+            "demo",
+            "completions",
+            "man",
+        ] {
             let help = Cli::try_parse_from(["byron", command, "-h"])
                 .unwrap_err()
                 .to_string();

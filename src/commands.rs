@@ -16,6 +16,7 @@ pub mod ctl;
 pub mod demo;
 pub mod get;
 pub mod man;
+pub mod proxy;
 pub mod serve;
 mod server;
 pub mod transform;
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Get(get) => get::run(get.into_config()?),
         Command::Serve(serve) => serve::run(serve.into_config()?),
         Command::Transform(transform) => transform::run(transform.into_config()?),
+        Command::Proxy(proxy) => proxy::run(proxy.into_config()?),
         Command::Ctl(ctl) => ctl::run(ctl.into_config()),
         Command::Demo(demo) => demo::run(demo.verbosity()),
         Command::Completions(arguments) => completions::run(&arguments),

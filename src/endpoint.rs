@@ -26,6 +26,7 @@ pub use self::error::ParseEndpointError;
 pub(crate) use self::error::nearest;
 pub use self::parse::{parse_connect, parse_listen, parse_listen_interface, parse_listen_port};
 pub use self::transform_argument::{ParseTransformError, TransformArgument, parse_transform};
+pub use self::upstream::{UpstreamArgument, parse_upstream_argument};
 use crate::quantity::exact_duration;
 
 mod argument;
@@ -33,6 +34,7 @@ mod error;
 mod letters;
 mod parse;
 mod transform_argument;
+mod upstream;
 mod values;
 
 /// A machine, by address or by name.

@@ -9,6 +9,7 @@ mod demo;
 mod load;
 mod observe;
 mod peers;
+mod proxy;
 mod serve_and_get;
 mod support;
 mod terminal;

@@ -83,6 +83,8 @@ impl Actor for Keeper {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        let desk = self.desk.clone();
+        ctx.describe(move || vec![("cache", desk.report().to_string())]);
         self.look_after_flight(ctx);
     }
 }

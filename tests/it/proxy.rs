@@ -1,0 +1,320 @@
+//! `byron proxy` between the program's own servers and clients, and those of others.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{
+    FOREVER, Nobody, Output, Peer, Process, Server, assert_same, byron, connect, eventually, file,
+    get, noise, poem, server, server_of,
+};
+
+/// `byron proxy` with these arguments, once it has told its port.
+fn proxy(args: &[&str]) -> Server {
+    started(args, 1)
+}
+
+/// The same, once it has told so many ports.
+fn started(args: &[&str], ports: usize) -> Server {
+    let process = Process::start(byron().arg("proxy").args(args));
+    let lines = process.stdout.wait_for_lines(ports);
+    let port = |line: &String| {
+        let (_, port) = line.rsplit_once(" on port ").unwrap();
+        port.trim_end_matches('.').parse().unwrap()
+    };
+    Server {
+        ports: lines.iter().map(port).collect(),
+        process,
+    }
+}
+
+/// In front of a port of this machine.
+fn proxy_of(port: u16, args: &[&str]) -> Server {
+    let port = port.to_string();
+    let mut all = args.to_vec();
+    all.push(&port);
+    proxy(&all)
+}
+
+/// Waits until the log tells it so many times.
+fn wait_for(server: &Server, text: &str, times: usize) {
+    eventually(&format!("{times} x {text:?} in the log"), || {
+        let said = server.process.stderr.so_far();
+        String::from_utf8_lossy(&said).matches(text).count() >= times
+    });
+}
+
+#[test]
+fn a_proxy_serves_a_poem_that_outlives_its_server() {
+    let upstream = server("ecstasy").start();
+    let proxy = proxy_of(upstream.port(), &["-v"]);
+    let line = String::from_utf8(proxy.process.stdout.so_far()).unwrap();
+    assert_eq!(
+        line,
+        format!(
+            "Proxying 127.0.0.1:{} on port {}.\n",
+            upstream.port(),
+            proxy.port()
+        )
+    );
+    get([proxy.port()])
+        .run()
+        .code(0)
+        .quietly()
+        .said(poem("ecstasy"));
+    wait_for(&proxy, "fetched and kept", 1);
+    upstream.kill();
+    for _ in 0..3 {
+        get([proxy.port()])
+            .run()
+            .code(0)
+            .quietly()
+            .said(poem("ecstasy"));
+    }
+    wait_for(&proxy, "status=MISS", 1);
+    wait_for(&proxy, "status=HIT", 3);
+    let finished = proxy.stop().code(0);
+    assert!(
+        finished.stderr.contains("served 4 poems"),
+        "{}",
+        finished.stderr
+    );
+    assert!(
+        finished
+            .stderr
+            .contains("HIT 75%  1 poem 3.0kB fresh 1h59m"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn a_thousand_readers_at_once_are_one_connection_to_a_slow_server() {
+    let text = noise(40);
+    let (_directory, path) = file(&text);
+    let upstream = server_of(&path)
+        .args(["-v"])
+        .pace(10, Duration::from_millis(500))
+        .start();
+    let proxy = proxy_of(upstream.port(), &[]);
+    let readers: Vec<_> = (0..1000)
+        .map(|_| Output::of(connect(proxy.port())))
+        .collect();
+    for chunks in 1..=4 {
+        for reader in &readers {
+            assert_same(
+                &reader.wait_for_bytes(10 * chunks)[..10 * chunks],
+                &text[..10 * chunks],
+            );
+        }
+    }
+    for reader in &readers {
+        assert_same(&reader.whole(), &text);
+    }
+    drop(readers);
+    proxy
+        .stop()
+        .code(0)
+        .complained("served 1000 poems, 40000 bytes");
+    upstream
+        .stop()
+        .code(0)
+        .complained("served 1 poem, 40 bytes");
+}
+
+#[test]
+fn when_every_reader_is_killed_the_server_is_left_within_a_moment() {
+    let peer = Peer::listen();
+    let proxy = proxy_of(peer.port(), &[]);
+    let readers: Vec<_> = (0..20).map(|_| get([proxy.port()]).start()).collect();
+    let mut upstream = peer.accept();
+    std::io::Write::write_all(&mut upstream, b"half a ").unwrap();
+    for reader in &readers {
+        reader.stdout.wait_for_bytes(7);
+    }
+    // Killed: each is one closed connection, as from a machine that took its leave.
+    for reader in &readers {
+        reader.signal("KILL");
+    }
+    // The server says nothing more, and is left all the same.
+    let left = Output::of(upstream);
+    left.wait_for_end().1.ok();
+    assert!(peer.is_alone());
+    drop(proxy);
+}
+
+#[test]
+fn a_server_that_dies_in_mid_poem_leaves_no_poem_behind() {
+    let peer = Peer::listen();
+    let proxy = proxy_of(peer.port(), &[]);
+    let readers: Vec<_> = (0..5).map(|_| Output::of(connect(proxy.port()))).collect();
+    let mut upstream = peer.accept();
+    std::io::Write::write_all(&mut upstream, b"half a ").unwrap();
+    for reader in &readers {
+        reader.wait_for_bytes(7);
+    }
+    reset(upstream);
+    for reader in readers {
+        assert_same(&reader.cut_off(), b"half a ");
+    }
+    proxy.wait_for("connection reset by");
+    // The next reader's fetch is the next attempt, and nothing of the first one is left.
+    let reader = Output::of(connect(proxy.port()));
+    let mut upstream = peer.accept();
+    std::io::Write::write_all(&mut upstream, b"a whole poem").unwrap();
+    drop(upstream);
+    assert_same(&reader.whole(), b"a whole poem");
+}
+
+/// Closes as a program that was killed does.
+fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+}
+
+#[test]
+fn the_old_poem_is_served_if_the_server_is_gone() {
+    let upstream = server("science").start();
+    let proxy = proxy_of(upstream.port(), &["-v", "--ttl", "1ns", "--grace", "off"]);
+    get([proxy.port()]).run().code(0).said(poem("science"));
+    upstream.kill();
+    for _ in 0..2 {
+        get([proxy.port()])
+            .run()
+            .code(0)
+            .quietly()
+            .said(poem("science"));
+    }
+    wait_for(&proxy, "status=EXPIRED", 1);
+    wait_for(&proxy, "status=STALE", 1);
+}
+
+#[test]
+fn without_an_old_poem_a_dead_server_is_a_reset_and_not_a_stampede() {
+    let nobody = Nobody::new();
+    let proxy = proxy(&["-v", "--error-ttl", "1h", &nobody.target().to_string()]);
+    for _ in 0..3 {
+        get([proxy.port()])
+            .with("--retry", "0")
+            .run()
+            .code(3)
+            .complained("[reset]");
+    }
+    wait_for(&proxy, "status=MISS", 1);
+    wait_for(&proxy, "status=ERROR", 2);
+    let finished = proxy.stop().code(0);
+    assert_eq!(
+        finished.stderr.matches("the fetch failed").count(),
+        1,
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn a_poem_that_is_too_long_is_cut_off() {
+    let upstream = server("ecstasy").start();
+    let proxy = proxy_of(upstream.port(), &["--max-poem", "1kB"]);
+    get([proxy.port()])
+        .with("--retry", "0")
+        .run()
+        .code(3)
+        .complained("[reset]");
+    proxy.wait_for("longer than 1000 bytes");
+}
+
+#[test]
+fn what_is_stored_is_there_again_when_the_program_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("poems.redb");
+    let store = store.to_str().unwrap();
+    let upstream = server("fascination").start();
+    let first = proxy_of(upstream.port(), &["--store", store]);
+    get([first.port()]).run().code(0).said(poem("fascination"));
+    // A second one has to find a store of its own.
+    let mut second = byron();
+    second.args(["proxy", "--store", store, "1"]);
+    let message = format!("byron: the store {store} is in use by another program\n");
+    Process::start(&mut second)
+        .finish()
+        .code(1)
+        .said("")
+        .complained(&message);
+    first.stop().code(0);
+    let port = upstream.port();
+    upstream.kill();
+    let again = proxy_of(port, &["--store", store]);
+    get([again.port()])
+        .run()
+        .code(0)
+        .quietly()
+        .said(poem("fascination"));
+    again.stop().code(0).complained("HIT 100%");
+    check_damage(Path::new(store));
+}
+
+fn check_damage(store: &Path) {
+    fs::write(store, "these are the wrong trousers").unwrap();
+    let mut proxy = byron();
+    proxy.args(["proxy", "--store", store.to_str().unwrap(), "1"]);
+    Process::start(&mut proxy)
+        .finish()
+        .code(1)
+        .said("")
+        .complained("is not a store, or damaged");
+}
+
+#[test]
+fn several_upstreams_have_a_port_each() {
+    let (first, second) = (server("science").start(), server("fascination").start());
+    let upstreams = [first.port(), second.port()].map(|port| format!("0={port}"));
+    let proxy = started(&upstreams.each_ref().map(String::as_str), 2);
+    let poems = [poem("science"), poem("fascination")].concat();
+    get(&proxy.ports).run().code(0).quietly().said(poems);
+}
+
+#[test]
+fn a_reader_with_nothing_to_say_hears_a_slow_poem_to_its_end() {
+    let upstream = server("science")
+        .pace(50, Duration::from_millis(20))
+        .start();
+    let proxy = proxy_of(upstream.port(), &[]);
+    let port = proxy.port().to_string();
+    let mut netcat = Command::new("nc");
+    netcat
+        .args(["-N", "127.0.0.1", &port])
+        .stdin(std::process::Stdio::null());
+    Process::start(&mut netcat)
+        .finish()
+        .code(0)
+        .said(poem("science"));
+}
+
+#[test]
+fn a_drain_lets_those_who_wait_have_their_poem() {
+    let peer = Peer::listen();
+    let proxy = proxy_of(peer.port(), &["--drain", "1h"]);
+    let reader = Output::of(connect(proxy.port()));
+    let mut upstream = peer.accept();
+    std::io::Write::write_all(&mut upstream, b"half ").unwrap();
+    reader.wait_for_bytes(5);
+    proxy.process.signal("TERM");
+    proxy.wait_for("1 poem still going");
+    std::io::Write::write_all(&mut upstream, b"a poem").unwrap();
+    drop(upstream);
+    assert_same(&reader.whole(), b"half a poem");
+    proxy.process.finish().code(0);
+}
+
+#[test]
+fn a_drain_that_is_over_cuts_them_off() {
+    let upstream = server("ecstasy").pace(10, FOREVER).start();
+    let proxy = proxy_of(upstream.port(), &["--drain", "0s"]);
+    let reader = Output::of(connect(proxy.port()));
+    reader.wait_for_bytes(10);
+    proxy.stop().code(7);
+    assert_eq!(reader.cut_off().len(), 10);
+}
