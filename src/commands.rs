@@ -14,6 +14,7 @@ mod chaos;
 pub mod completions;
 pub mod ctl;
 pub mod demo;
+mod endpoints;
 pub mod get;
 pub mod man;
 pub mod proxy;

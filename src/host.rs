@@ -1,12 +1,14 @@
-//! What the program needs of the machine it runs on: signals, logs, and a thread for the actors.
+//! What the program needs of the machine it runs on: signals, logs, what was open before it, and a thread for the actors.
 
 use std::mem;
 use std::thread;
 
 use actix::System;
 
+pub mod descriptors;
 pub mod logs;
 pub mod signals;
+pub mod stdio;
 pub mod terminal;
 
 /// Longer than any program runs: `off`, where a limit has to be a duration.

@@ -6,7 +6,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{TcpListener, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -17,7 +16,8 @@ use tokio::time::Sleep;
 
 use crate::gate::{AcceptorId, Entry};
 use crate::service::Service;
-use crate::stream::Accepted;
+use crate::socket::{Accepting, Lent, Queue};
+use crate::stream::{Accepted, Front};
 use crate::tally::Tally;
 
 /// How many readers are accepted before the arbiter's other actors run: a flood of new readers must not starve those
@@ -32,6 +32,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Acceptor {
     id: AcceptorId,
     queue: Queue,
+    /// What lies between a socket and the protocol.
+    front: Option<Arc<Front>>,
     service: Arc<Service>,
     /// The name of the supervisor that takes the connections.
     connections: Name,
@@ -44,14 +46,16 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     pub(crate) fn new(
-        listener: TcpListener,
+        lent: Lent,
+        front: Option<Arc<Front>>,
         service: Arc<Service>,
         connections: Name,
         is_steward: bool,
     ) -> io::Result<Self> {
         Ok(Self {
             id: AcceptorId::next(),
-            queue: Queue::new(listener)?,
+            queue: Queue::new(lent)?,
+            front,
             service,
             connections,
             supervisor: None,
@@ -113,12 +117,20 @@ impl Future for Acceptor {
                     }
                     return Poll::Pending;
                 }
-                Poll::Ready(Ok(stream)) => {
+                Poll::Ready(Ok(accepting)) => {
+                    let socket = match accepting {
+                        Accepting::Next(socket) => socket,
+                        Accepting::Last(socket) => {
+                            this.service.gate.close();
+                            socket
+                        }
+                    };
                     accepted += 1;
                     if this.is_steward {
                         Tally::add(&this.service.tally().stewarded, 1);
                     }
-                    supervisor.do_send(this.service.start(Accepted::new(stream), permit));
+                    let accepted = Accepted::new(socket, this.front.clone());
+                    supervisor.do_send(this.service.start(accepted, permit));
                 }
                 Poll::Ready(Err(error)) => match what_to_do(&error) {
                     Remedy::GoOn => accepted += 1,
@@ -160,82 +172,19 @@ enum Remedy {
 
 /// `accept(2)` hands down the errors of the new socket, and those say nothing about the listening one.
 fn what_to_do(error: &io::Error) -> Remedy {
-    #[cfg(unix)]
     const EXHAUSTED: [i32; 3] = [
         /* ENFILE */ 23, /* EMFILE */ 24, /* ENOMEM */ 12,
     ];
-    #[cfg(windows)]
-    const EXHAUSTED: [i32; 2] = [/* WSAEMFILE */ 10024, /* WSAENOBUFS */ 10055];
     #[cfg(target_os = "linux")]
     const NO_BUFFERS: i32 = 105;
     #[cfg(not(target_os = "linux"))]
     const NO_BUFFERS: i32 = 55;
-    #[cfg(unix)]
     const BROKEN: [i32; 2] = [/* EBADF */ 9, /* EINVAL */ 22];
-    #[cfg(windows)]
-    const BROKEN: [i32; 2] = [/* WSAEINVAL */ 10022, /* WSAENOTSOCK */ 10038];
 
     match error.raw_os_error() {
         Some(code) if EXHAUSTED.contains(&code) || code == NO_BUFFERS => Remedy::Pause,
         Some(code) if BROKEN.contains(&code) => Remedy::GiveUp,
         _ => Remedy::GoOn,
-    }
-}
-
-/// A listening socket on this arbiter's reactor, whose accepted sockets are not registered with it.
-#[cfg(unix)]
-struct Queue {
-    listener: TcpListener,
-    /// The same socket again. tokio's own listener registers what it accepts, which costs more than a short poem's
-    /// write; of this one nothing but its readiness is used, and readable means the same for both.
-    readiness: tokio::net::TcpStream,
-}
-
-#[cfg(unix)]
-impl Queue {
-    fn new(listener: TcpListener) -> io::Result<Self> {
-        let readiness = TcpStream::from(std::os::fd::OwnedFd::from(listener.try_clone()?));
-        Ok(Self {
-            listener,
-            readiness: tokio::net::TcpStream::from_std(readiness)?,
-        })
-    }
-
-    fn poll_accept(&mut self, task: &mut TaskContext<'_>) -> Poll<io::Result<TcpStream>> {
-        loop {
-            match self.readiness.poll_read_ready(task) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => {}
-            }
-            let accepted = self
-                .readiness
-                .try_io(tokio::io::Interest::READABLE, || self.listener.accept());
-            match accepted {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok((stream, _)) => {
-                    return Poll::Ready(stream.set_nonblocking(true).map(|()| stream));
-                }
-            }
-        }
-    }
-}
-
-/// A listening socket on this arbiter's reactor.
-#[cfg(not(unix))]
-struct Queue(tokio::net::TcpListener);
-
-#[cfg(not(unix))]
-impl Queue {
-    fn new(listener: TcpListener) -> io::Result<Self> {
-        tokio::net::TcpListener::from_std(listener).map(Self)
-    }
-
-    fn poll_accept(&mut self, task: &mut TaskContext<'_>) -> Poll<io::Result<TcpStream>> {
-        self.0
-            .poll_accept(task)
-            .map(|accepted| accepted.and_then(|(stream, _)| stream.into_std()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! From a target to a connected socket: look the name up, try its addresses the happy-eyeballs way.
+//! From a target to a stream: look the name up, try its addresses the happy-eyeballs way, and make TLS of it if it is to be.
 //!
 //! Plain functions of a download; no actor. The addresses are tried one after another in the order of the target,
 //! alternating between the families, each [`STAGGER`] after the one before or as soon as that one failed; the first that
@@ -7,12 +7,18 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::net;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::address::{Address, UnixAddress};
+use crate::stream::{HANDSHAKE_TIMEOUT, Stream, Wire};
+use crate::tls::{ClientTls, server_name, tls_error, tls_text};
 
 /// How long one address has before the next one is tried beside it (RFC 8305, "Connection Attempt Delay").
 pub const STAGGER: Duration = Duration::from_millis(250);
@@ -32,6 +38,17 @@ pub enum Whereabouts {
         /// The port.
         port: u16,
     },
+    /// At a Unix socket.
+    Unix(UnixAddress),
+    /// Behind TLS.
+    Tls {
+        /// Where the TLS is.
+        at: Box<Whereabouts>,
+        /// Whose certificate is expected: a name, or an address.
+        name: String,
+        /// Whose certificates are believed, and what is shown.
+        tls: ClientTls,
+    },
 }
 
 /// Nobody was reached.
@@ -48,6 +65,14 @@ pub(crate) enum ConnectError {
         tried: Vec<SocketAddr>,
         limit: Duration,
     },
+    /// A Unix socket did not take us.
+    Unix(io::Error),
+    /// Somebody answered, but not as whoever is expected.
+    Tls {
+        name: String,
+        problem: String,
+        is_passing: bool,
+    },
     /// Each address failed.
     Failed(Vec<(SocketAddr, io::Error)>),
 }
@@ -55,8 +80,10 @@ pub(crate) enum ConnectError {
 impl ConnectError {
     /// The failure that tells most: somebody refused, before nobody answered, before there is no way.
     pub(crate) fn main_kind(&self) -> Option<io::ErrorKind> {
-        let Self::Failed(failures) = self else {
-            return None;
+        let failures = match self {
+            Self::Failed(failures) => failures,
+            Self::Unix(error) => return Some(error.kind()),
+            _ => return None,
         };
         let kinds = failures.iter().map(|(_, error)| error.kind());
         kinds.min_by_key(|kind| match kind {
@@ -85,6 +112,8 @@ impl fmt::Display for ConnectError {
                 Ok(())
             }
             Self::Failed(failures) => f.write_str(&failures_text(failures)),
+            Self::Unix(error) => f.write_str(&unix_text(error)),
+            Self::Tls { name, problem, .. } => write!(f, "TLS with {name} failed: {problem}"),
         }
     }
 }
@@ -132,6 +161,15 @@ pub(crate) fn error_text(error: &io::Error) -> String {
     }
 }
 
+/// A full queue is told at once; there is nothing that could be waited for.
+fn unix_text(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such socket".to_owned(),
+        io::ErrorKind::WouldBlock => "its queue is full".to_owned(),
+        _ => error_text(error),
+    }
+}
+
 /// `getaddrinfo`'s text without std's words around it.
 fn lookup_text(error: &io::Error) -> String {
     let text = error_text(error);
@@ -139,38 +177,116 @@ fn lookup_text(error: &io::Error) -> String {
     text.map_or_else(|| error_text(error), str::to_owned)
 }
 
-/// Connects to the first address that answers, within the limit.
+/// Connects within the limit, to the first address that answers; TLS is part of being connected.
 pub(crate) async fn connect(
     whereabouts: &Whereabouts,
     limit: Duration,
-) -> Result<(TcpStream, SocketAddr), ConnectError> {
-    let mut failures = Vec::new();
+) -> Result<Stream, ConnectError> {
     let mut tried = Vec::new();
     let attempt = async {
-        let addresses = resolve(whereabouts).await?;
-        Ok(race(addresses, &mut tried, &mut failures).await)
+        match whereabouts {
+            Whereabouts::Tls { at, name, tls } => {
+                let (wire, peer_addr) = connect_wire(at, &mut tried).await?;
+                encrypt(wire, peer_addr, name, tls).await
+            }
+            plain => {
+                let (wire, peer_addr) = connect_wire(plain, &mut tried).await?;
+                Ok(Stream::plain(wire, peer_addr))
+            }
+        }
     };
     match timeout(limit, attempt).await {
-        Ok(Err(error)) => Err(error),
-        Ok(Ok(Some(connected))) => Ok(connected),
-        Ok(Ok(None)) => Err(ConnectError::Failed(failures)),
+        Ok(outcome) => outcome,
         Err(_) => Err(ConnectError::Timeout { tried, limit }),
     }
 }
 
-async fn resolve(whereabouts: &Whereabouts) -> Result<Vec<SocketAddr>, ConnectError> {
-    match whereabouts {
-        Whereabouts::Addresses(addresses) => Ok(addresses.clone()),
-        Whereabouts::Name { host, port } => tokio::net::lookup_host((host.as_str(), *port))
-            .await
-            .map(|addresses| alternate(addresses.collect()))
-            .map_err(|source| ConnectError::Resolve {
-                host: host.clone(),
-                // EAI_AGAIN, which std tells by its text alone.
-                is_passing: source.to_string().contains("Temporary failure"),
-                source,
-            }),
+async fn connect_wire(
+    whereabouts: &Whereabouts,
+    tried: &mut Vec<SocketAddr>,
+) -> Result<(Wire, Address), ConnectError> {
+    let addresses = match whereabouts {
+        Whereabouts::Unix(address) => {
+            let connected = connect_unix(address).await;
+            let stream = connected.map_err(ConnectError::Unix)?;
+            return Ok((stream.into(), Address::Unix(address.clone())));
+        }
+        // TLS within TLS is nothing that an endpoint can say; what it leads to is what counts.
+        Whereabouts::Tls { at, .. } => return Box::pin(connect_wire(at, tried)).await,
+        Whereabouts::Addresses(addresses) => addresses.clone(),
+        Whereabouts::Name { host, port } => resolve(host, *port).await?,
+    };
+    let mut failures = Vec::new();
+    match race(addresses, tried, &mut failures).await {
+        Some((stream, addr)) => Ok((stream.into(), addr.into())),
+        None => Err(ConnectError::Failed(failures)),
     }
+}
+
+async fn connect_unix(address: &UnixAddress) -> io::Result<UnixStream> {
+    match address {
+        UnixAddress::Path(path) => UnixStream::connect(path).await,
+        UnixAddress::Abstract(name) => {
+            // Does not wait: a full queue is an error.
+            let socket = net::UnixStream::connect_addr(&abstract_addr(name)?)?;
+            socket.set_nonblocking(true)?;
+            UnixStream::from_std(socket)
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn abstract_addr(name: &[u8]) -> io::Result<net::SocketAddr> {
+    use std::os::linux::net::SocketAddrExt;
+    net::SocketAddr::from_abstract_name(name)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_addr(_: &[u8]) -> io::Result<net::SocketAddr> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The client's half of the handshake. The certificate must be for `name`; there is no way around that.
+async fn encrypt(
+    wire: Wire,
+    peer_addr: Address,
+    name: &str,
+    tls: &ClientTls,
+) -> Result<Stream, ConnectError> {
+    let failed = |problem: String, is_passing| ConnectError::Tls {
+        name: name.to_owned(),
+        problem,
+        is_passing,
+    };
+    let server: ServerName<'static> = server_name(name)
+        .ok_or_else(|| failed("no certificate can be for that name".to_owned(), false))?;
+    let handshake = tls.connector().connect(server, wire);
+    match timeout(HANDSHAKE_TIMEOUT, handshake).await {
+        Ok(Ok(stream)) => Ok(Stream::encrypted(stream.into(), peer_addr)),
+        Ok(Err(error)) => Err(match tls_error(&error) {
+            Some(error) => failed(tls_text(error), false),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                failed("it hung up in mid-handshake".to_owned(), true)
+            }
+            None => failed(error_text(&error), true),
+        }),
+        Err(_) => Err(failed(
+            format!("no answer to the handshake within {HANDSHAKE_TIMEOUT:?}"),
+            true,
+        )),
+    }
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    tokio::net::lookup_host((host, port))
+        .await
+        .map(|addresses| alternate(addresses.collect()))
+        .map_err(|source| ConnectError::Resolve {
+            host: host.to_owned(),
+            // EAI_AGAIN, which std tells by its text alone.
+            is_passing: source.to_string().contains("Temporary failure"),
+            source,
+        })
 }
 
 /// The families in turn, beginning with the first address's.

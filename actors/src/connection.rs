@@ -1,8 +1,8 @@
 //! [`Connection`]: recites the poem to one reader.
 //!
-//! Started by the listener that accepted the reader (or its steward) as the poem's protocol says, as a temporary child of the dynamic supervisor of
-//! that arbiter; nobody restarts it, for its socket cannot be had a second time. Talks to nobody but the reader. Never
-//! copies the poem, and never lets a crash look like the end of one:
+//! Started by the listener that accepted the reader (or its steward) as the protocol says, as a temporary child of the
+//! dynamic supervisor of that arbiter; nobody restarts it, for its socket cannot be had a second time. Talks to nobody but
+//! the reader. Never copies the poem, and never lets a crash look like the end of one:
 //!
 //! - While the poem is unfinished the socket is armed (`SO_LINGER` 0): a panic, a kill, a forced drain and the death of
 //!   the whole program all reach the reader as a reset, not as an end.
@@ -10,12 +10,16 @@
 //!   forget what the reader says until it leaves, within bounds. A plain close would turn anything the reader said (an
 //!   HTTP request, say) into a reset that destroys what it has not read yet.
 //!
+//! Where a proxy's header or TLS lies between the socket and the poem, the connection deals with it first, within its
+//! limits; no acceptor ever waits for a peer. TLS says `close_notify` at the orderly end and never after a crash.
+//!
 //! The socket is not registered with the arbiter's reactor until a write does not fit. A fast poem never needs that; a
 //! slow one lives on one timer, and a held reader costs no more memory than that.
 
+mod line;
+
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -25,13 +29,13 @@ use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Handler, Message, MessageResult};
 use byron_supervisors::{Context, CustomFault, ExitReason};
 use bytes::{Buf, Bytes};
-use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::time::{Instant, Sleep};
 
+use self::line::{Discarded, Line};
+use crate::address::Address;
 use crate::gate::{Fate, Permit};
 use crate::recital::Manner;
-use crate::stream::{Accepted, LINGER_BYTES_MAX};
+use crate::stream::{Accepted, LINGER_BYTES_MAX, OpenError};
 use crate::tally::Tally;
 
 /// The first pause between two looks whether the reader has left; each is twice the one before.
@@ -46,16 +50,13 @@ const WRITES_PER_TURN: u32 = 16;
 /// The bytes one write offers to the kernel.
 const WRITE_BYTES_MAX: usize = 1 << 20;
 
-/// What is read and forgotten in one call.
-const DISCARD_BYTES: usize = 4096;
-
 /// The fault that connections know besides those of every process: at some byte of the poem, the same for the same seed,
 /// the reader is cut off.
 pub const RESET: &str = "reset";
 
 /// Recites a poem to one reader.
 pub struct Connection {
-    socket: Socket,
+    line: Line,
     /// What the kernel does not have yet.
     left: Bytes,
     phase: Phase,
@@ -66,15 +67,22 @@ pub struct Connection {
     cut: Option<Box<CustomFault>>,
 }
 
-enum Socket {
-    Unregistered(TcpStream),
-    /// Boxed: few connections ever get here.
-    Registered(Box<tokio::net::TcpStream>),
-    /// The reactor refused it; the connection is over.
-    Lost,
+/// A reader was not served.
+enum Failure {
+    /// It never got as far as the poem.
+    Open(OpenError),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 enum Phase {
+    /// Whatever lies between the socket and the poem has its say.
+    Opening,
     /// The next bytes are due; of the current chunk so many are left.
     Reciting { due: Instant, chunk_left: usize },
     /// A write did not fit.
@@ -83,6 +91,8 @@ enum Phase {
         chunk_left: usize,
         due: Instant,
     },
+    /// Everything is written; the last of it waits for the kernel to take it.
+    Closing { since: Instant, is_taken: bool },
     /// The kernel has everything; waiting for the reader to leave.
     Lingering {
         until: Instant,
@@ -99,7 +109,7 @@ pub struct WriteTimeout(pub Duration);
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("peer_addr", &self.socket.peer_addr())
+            .field("peer_addr", &self.line.peer_addr())
             .field("left", &self.left.len())
             .finish_non_exhaustive()
     }
@@ -114,12 +124,9 @@ impl Connection {
         permit: Permit,
     ) -> Self {
         Self {
-            socket: Socket::Unregistered(accepted.into_socket()),
+            line: accepted.into(),
             left: text,
-            phase: Phase::Reciting {
-                due: Instant::now(),
-                chunk_left: 0,
-            },
+            phase: Phase::Opening,
             sleep: None,
             manner,
             permit,
@@ -136,9 +143,16 @@ impl Connection {
     }
 
     /// Recites as far as it goes now; ready when it is over.
-    fn turn(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Fate, io::Error>> {
+    fn turn(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Fate, Failure>> {
         for _ in 0..WRITES_PER_TURN {
             match self.phase {
+                Phase::Opening => {
+                    ready!(self.line.poll_open(task)).map_err(Failure::Open)?;
+                    self.phase = Phase::Reciting {
+                        due: Instant::now(),
+                        chunk_left: 0,
+                    };
+                }
                 Phase::Reciting { due, chunk_left } => {
                     ready!(self.recite(due, chunk_left, task))?;
                 }
@@ -151,6 +165,11 @@ impl Connection {
                         return Poll::Ready(Ok(Fate::TimedOut));
                     }
                     self.phase = Phase::Reciting { due, chunk_left };
+                }
+                Phase::Closing { since, is_taken } => {
+                    if !ready!(self.close(since, is_taken, task))? {
+                        return Poll::Ready(Ok(Fate::TimedOut));
+                    }
                 }
                 Phase::Lingering { until, look, said } => {
                     return self.linger(until, look, said, task).map(Ok);
@@ -169,10 +188,14 @@ impl Connection {
         task: &mut TaskContext<'_>,
     ) -> Poll<io::Result<()>> {
         if self.left.is_empty() {
-            return Poll::Ready(match self.cut {
-                None => self.finish(),
-                Some(_) => Err(io::ErrorKind::ConnectionAborted.into()),
-            });
+            if self.cut.is_some() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            self.phase = Phase::Closing {
+                since: Instant::now(),
+                is_taken: false,
+            };
+            return Poll::Ready(Ok(()));
         }
         if chunk_left == 0 {
             chunk_left = match self.manner.pace {
@@ -183,10 +206,16 @@ impl Connection {
                 }
             };
         }
-        match self
-            .socket
-            .write(&self.left[..chunk_left.min(WRITE_BYTES_MAX)])
-        {
+        let bytes = &self.left[..chunk_left.min(WRITE_BYTES_MAX)];
+        let Poll::Ready(outcome) = self.line.poll_write(bytes, task) else {
+            self.phase = Phase::Blocked {
+                since: Instant::now(),
+                chunk_left,
+                due,
+            };
+            return Poll::Ready(Ok(()));
+        };
+        match outcome {
             Ok(written) => {
                 Tally::add(&self.permit.tally().bytes, written as u64);
                 self.left.advance(written);
@@ -198,14 +227,6 @@ impl Connection {
                 self.phase = Phase::Reciting { due, chunk_left };
                 Poll::Ready(Ok(()))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.phase = Phase::Blocked {
-                    since: Instant::now(),
-                    chunk_left,
-                    due,
-                };
-                Poll::Ready(Ok(()))
-            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error)),
         }
@@ -213,8 +234,7 @@ impl Connection {
 
     /// Waits until the kernel takes bytes again; false if the reader let us wait too long.
     fn unblock(&mut self, since: Instant, task: &mut TaskContext<'_>) -> Poll<io::Result<bool>> {
-        let is_ready = self.socket.poll_writable(task)?;
-        if is_ready.is_ready() {
+        if self.line.poll_writable(task)?.is_ready() {
             self.sleep = None;
             return Poll::Ready(Ok(true));
         }
@@ -222,17 +242,36 @@ impl Connection {
         Poll::Ready(Ok(false))
     }
 
-    /// The kernel has every byte: from here on, a close is an end.
-    fn finish(&mut self) -> io::Result<()> {
-        // Counted before the reader can know that it has everything.
-        Tally::add(&self.permit.tally().lingering, 1);
-        self.permit.settle(Fate::Served);
+    /// Ends the poem once the kernel has every byte: from there on, a close is an end. False if the reader let us wait
+    /// too long.
+    fn close(
+        &mut self,
+        since: Instant,
+        mut is_taken: bool,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let mut is_ended = false;
+        if !is_taken && self.line.poll_flush(task)?.is_ready() {
+            is_taken = true;
+            self.phase = Phase::Closing { since, is_taken };
+            // Counted before the reader can know that it has everything.
+            Tally::add(&self.permit.tally().lingering, 1);
+            self.permit.settle(Fate::Served);
+        }
+        if is_taken {
+            is_ended = self.line.poll_end(task)?.is_ready();
+        }
+        if !is_ended {
+            ready!(self.sleep_until(since + self.manner.write_timeout, task));
+            return Poll::Ready(Ok(false));
+        }
+        self.sleep = None;
         self.phase = Phase::Lingering {
             until: Instant::now() + self.manner.linger_timeout,
             look: LINGER_LOOK,
             said: 0,
         };
-        self.socket.disarm_and_shutdown()
+        Poll::Ready(Ok(true))
     }
 
     /// Waits for the reader to leave.
@@ -244,7 +283,7 @@ impl Connection {
         task: &mut TaskContext<'_>,
     ) -> Poll<Fate> {
         loop {
-            match self.socket.discard(LINGER_BYTES_MAX - said) {
+            match self.line.discard(LINGER_BYTES_MAX - said) {
                 Ok(Discarded::Said(bytes)) => said += bytes,
                 Ok(Discarded::Left) => return Poll::Ready(Fate::Served),
                 Err(_) => return Poll::Ready(Fate::ClientGone),
@@ -277,7 +316,11 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if matches!(self.phase, Phase::Lingering { .. }) {
+        let is_lingering = matches!(
+            self.phase,
+            Phase::Lingering { .. } | Phase::Closing { is_taken: true, .. }
+        );
+        if is_lingering {
             Tally::subtract(&self.permit.tally().lingering, 1);
         }
     }
@@ -321,8 +364,14 @@ impl ActorFuture<Connection> for Turns {
                 (Fate::TimedOut, ExitReason::shutdown(WriteTimeout(limit)))
             }
             Ok(fate) => (fate, ExitReason::Normal),
-            Err(error) if is_reader_gone(&error) => (Fate::ClientGone, ExitReason::Normal),
-            Err(error) => (Fate::Reset, ExitReason::error(error)),
+            Err(Failure::Open(error)) => {
+                tracing::info!(%error, "refused before the poem");
+                (Fate::Refused, ExitReason::shutdown(error))
+            }
+            Err(Failure::Io(error)) if is_reader_gone(&error) => {
+                (Fate::ClientGone, ExitReason::Normal)
+            }
+            Err(Failure::Io(error)) => (Fate::Reset, ExitReason::error(error)),
         };
         connection.permit.settle(fate);
         ctx.exit(reason);
@@ -348,10 +397,10 @@ fn is_reader_gone(error: &io::Error) -> bool {
 pub struct HowFar;
 
 /// How far a connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// The reader; `None` if it has left already.
-    pub peer_addr: Option<SocketAddr>,
+    /// The reader, or whoever a proxy speaks for; `None` if it has left already, or has not said yet who it is.
+    pub peer_addr: Option<Address>,
     /// How many bytes are still to be said.
     pub left_bytes: usize,
 }
@@ -361,7 +410,7 @@ impl Handler<HowFar> for Connection {
 
     fn handle(&mut self, _: HowFar, _: &mut Context<Self>) -> Self::Result {
         MessageResult(Progress {
-            peer_addr: self.socket.peer_addr(),
+            peer_addr: self.line.peer_addr(),
             left_bytes: self.left.len(),
         })
     }
@@ -380,88 +429,5 @@ impl Handler<Stumble> for Connection {
             "forgot the next line, {} bytes before the end",
             self.left.len()
         );
-    }
-}
-
-fn lost() -> io::Error {
-    io::Error::other("the reactor refused the socket")
-}
-
-enum Discarded {
-    Said(usize),
-    Left,
-}
-
-impl Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = match self {
-            Self::Unregistered(stream) => stream.write(bytes),
-            Self::Registered(stream) => stream.try_write(bytes),
-            Self::Lost => Err(lost()),
-        }?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        Ok(written)
-    }
-
-    /// Registers the socket if it is not, and asks whether the kernel takes bytes.
-    fn poll_writable(&mut self, task: &mut TaskContext<'_>) -> io::Result<Poll<()>> {
-        *self = match std::mem::replace(self, Self::Lost) {
-            Self::Unregistered(stream) => {
-                Self::Registered(Box::new(tokio::net::TcpStream::from_std(stream)?))
-            }
-            registered => registered,
-        };
-        match self {
-            Self::Registered(stream) => match stream.poll_write_ready(task) {
-                Poll::Ready(outcome) => outcome.map(Poll::Ready),
-                Poll::Pending => Ok(Poll::Pending),
-            },
-            Self::Unregistered(_) | Self::Lost => Err(lost()),
-        }
-    }
-
-    fn peer_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Unregistered(stream) => stream.peer_addr().ok(),
-            Self::Registered(stream) => stream.peer_addr().ok(),
-            Self::Lost => None,
-        }
-    }
-
-    fn disarm_and_shutdown(&self) -> io::Result<()> {
-        let socket = match self {
-            Self::Unregistered(stream) => SockRef::from(stream),
-            Self::Registered(stream) => SockRef::from(&**stream),
-            Self::Lost => return Err(lost()),
-        };
-        socket.set_linger(None)?;
-        socket.shutdown(std::net::Shutdown::Write)
-    }
-
-    /// Reads and forgets what is there, up to so many bytes.
-    fn discard(&mut self, bytes_max: usize) -> io::Result<Discarded> {
-        let mut bytes = [0; DISCARD_BYTES];
-        let mut said = 0;
-        while said < bytes_max {
-            let read = match self {
-                Self::Unregistered(stream) => stream.read(&mut bytes),
-                // Not through the reactor: these looks are paced by a timer.
-                Self::Registered(stream) => {
-                    let socket = SockRef::from(&**stream);
-                    stream.try_io(Interest::READABLE, || (&*socket).read(&mut bytes))
-                }
-                Self::Lost => Err(lost()),
-            };
-            match read {
-                Ok(0) => return Ok(Discarded::Left),
-                Ok(read) => said += read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Discarded::Said(said))
     }
 }

@@ -16,6 +16,7 @@ use byron_supervisors::{Context, ExitReason, StartDynamicChild};
 
 use crate::gate::{Fate, Permit};
 use crate::netstring::{NetstringError, NoDot};
+use crate::stream::OpenError;
 
 /// How long a peer may take to say all of one request, if nothing else is said; and how long it may say nothing at all
 /// before it does.
@@ -64,6 +65,9 @@ pub enum ConversationError {
     /// What the peer said is no HTTP.
     #[error("the peer said no HTTP")]
     Http(#[source] hyper::Error),
+    /// The peer never got as far as speaking.
+    #[error(transparent)]
+    Open(OpenError),
     /// The connection broke.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -78,6 +82,15 @@ impl From<NetstringError> for ConversationError {
     }
 }
 
+impl From<OpenError> for ConversationError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Io(error) => Self::Io(error),
+            error => Self::Open(error),
+        }
+    }
+}
+
 impl ConversationError {
     /// What became of the connection.
     fn fate(&self) -> Fate {
@@ -85,7 +98,7 @@ impl ConversationError {
             Self::Io(error) if is_peer_gone(error) => Fate::ClientGone,
             Self::Io(_) => Fate::Reset,
             Self::TooSlow(_) | Self::WriteTimeout(_) => Fate::TimedOut,
-            Self::Netstring(_) | Self::NoDot(_) | Self::Http(_) => Fate::Refused,
+            Self::Netstring(_) | Self::NoDot(_) | Self::Http(_) | Self::Open(_) => Fate::Refused,
         }
     }
 

@@ -11,7 +11,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
+use crate::address::Address;
 use crate::client::{CallOff, Client, Retries, Settled};
 use crate::download::{DownloadError, FailureKind, credit, out_of_time};
 use crate::wire::{PoemHash, Prefix};
@@ -49,7 +49,7 @@ pub enum Event {
         /// Which task.
         task: usize,
         /// The server.
-        peer_addr: SocketAddr,
+        peer_addr: Address,
         /// Which attempt, from 1.
         attempt: u32,
     },
@@ -414,12 +414,12 @@ impl Handler<Attempt> for Coordinator {
 }
 
 /// An attempt reached a server.
-#[derive(Debug, Clone, Copy, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Connected {
     pub(crate) task: usize,
     pub(crate) pid: Pid,
-    pub(crate) peer_addr: SocketAddr,
+    pub(crate) peer_addr: Address,
 }
 
 impl Handler<Connected> for Coordinator {

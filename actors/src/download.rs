@@ -9,21 +9,26 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{Actor, ActorContext, AsyncContext};
 use byron_supervisors::{ActorRef, Context, ExitReason, Name, Pid, whereis_actor};
 use bytes::Bytes;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use crate::address::Address;
 use crate::connect::{ConnectError, Whereabouts, connect, error_text};
 use crate::coordinator::{Attempt, Connected, Coordinator, Heard, HeardAll, Resume};
+use crate::stream::Stream;
+use crate::tls::{tls_error, tls_text};
 use crate::wire::{PoemHash, Rereading};
 
 /// How long an attempt may take to connect, if nothing else is said.
@@ -127,6 +132,8 @@ pub enum FailureKind {
     IdleTimeout,
     /// All attempts together took too long.
     MaxTime,
+    /// It is not who it should be, or does not want us: TLS failed.
+    Tls,
     /// The server cut us off.
     Reset,
     /// The poem ended before its known length.
@@ -153,6 +160,7 @@ impl FailureKind {
             Self::ConnectTimeout => "connect-timeout",
             Self::IdleTimeout => "idle-timeout",
             Self::MaxTime => "max-time",
+            Self::Tls => "tls",
             Self::Reset => "reset",
             Self::Truncated => "truncated",
             Self::Changed => "changed",
@@ -213,7 +221,17 @@ impl From<ConnectError> for DownloadError {
         let (kind, is_final) = match &error {
             ConnectError::Resolve { is_passing, .. } => (FailureKind::Resolve, !is_passing),
             ConnectError::Timeout { .. } => (FailureKind::ConnectTimeout, false),
-            ConnectError::Failed(_) => match error.main_kind() {
+            ConnectError::Tls { is_passing, .. } => (FailureKind::Tls, !is_passing),
+            // Nobody is there, or nobody has time.
+            ConnectError::Unix(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::WouldBlock
+                ) =>
+            {
+                (FailureKind::Refused, false)
+            }
+            ConnectError::Failed(_) | ConnectError::Unix(..) => match error.main_kind() {
                 Some(io::ErrorKind::ConnectionRefused) => (FailureKind::Refused, false),
                 Some(io::ErrorKind::TimedOut) => (FailureKind::ConnectTimeout, false),
                 // Accepted and cut off before we had looked.
@@ -315,13 +333,13 @@ impl Listening {
 
     async fn connect_and_read(&self, resume: Resume) -> Result<(), DownloadError> {
         let limit = self.errand.patience.connect_timeout;
-        let (stream, peer_addr) = connect(&self.errand.whereabouts, limit).await?;
+        let mut stream = connect(&self.errand.whereabouts, limit).await?;
         self.coordinator.do_send(Connected {
             task: self.errand.task,
             pid: self.pid,
-            peer_addr,
+            peer_addr: stream.peer_addr().clone(),
         });
-        let rereading = self.read_to_end(&stream, peer_addr, resume).await?;
+        let rereading = self.read_to_end(&mut stream, resume).await?;
         check_whole(&rereading, &self.errand.expectation)?;
         self.coordinator.do_send(HeardAll {
             task: self.errand.task,
@@ -332,8 +350,7 @@ impl Listening {
 
     async fn read_to_end(
         &self,
-        stream: &TcpStream,
-        peer_addr: SocketAddr,
+        stream: &mut Stream,
         resume: Resume,
     ) -> Result<Rereading, DownloadError> {
         let Patience {
@@ -344,23 +361,16 @@ impl Listening {
         let mut rereading = Rereading::new(resume.known);
         let mut silent_since = Instant::now();
         loop {
-            let bytes = match read_some(stream) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let has_begun = !rereading.read().is_empty();
-                    let limit = if has_begun {
-                        idle_timeout
-                    } else {
-                        first_byte_timeout
-                    };
-                    match timeout_at(silent_since + limit, stream.readable()).await {
-                        Ok(Ok(())) => continue,
-                        Ok(Err(error)) => return Err(read_error(&error, peer_addr)),
-                        Err(_) => return Err(silence(has_begun, limit, peer_addr)),
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(read_error(&error, peer_addr)),
+            let has_begun = !rereading.read().is_empty();
+            let limit = if has_begun {
+                idle_timeout
+            } else {
+                first_byte_timeout
+            };
+            let bytes = match timeout_at(silent_since + limit, read_some(stream)).await {
+                Ok(Ok(bytes)) => bytes,
+                Ok(Err(error)) => return Err(read_error(&error, stream.peer_addr())),
+                Err(_) => return Err(silence(has_begun, limit, stream.peer_addr())),
             };
             if bytes.is_empty() {
                 return Ok(rereading);
@@ -401,19 +411,32 @@ impl Listening {
     }
 }
 
-/// What is there now; empty at the end.
-fn read_some(stream: &TcpStream) -> io::Result<Bytes> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let read = stream.try_read(scratch)?;
-        Ok(Bytes::copy_from_slice(&scratch[..read]))
+/// What is there once something is; empty at the end.
+async fn read_some(stream: &mut Stream) -> io::Result<Bytes> {
+    poll_fn(|task| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut *stream).poll_read(task, &mut buffer))?;
+            Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+        })
     })
+    .await
 }
 
-pub(crate) fn read_error(error: &io::Error, peer_addr: SocketAddr) -> DownloadError {
+pub(crate) fn read_error(error: &io::Error, peer_addr: &Address) -> DownloadError {
+    if let Some(problem) = tls_error(error) {
+        let text = format!("TLS with {peer_addr} failed: {}", tls_text(problem));
+        return DownloadError::for_good(FailureKind::Tls, text);
+    }
     let (kind, text) = match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => (
             FailureKind::Reset,
             format!("connection reset by {peer_addr}"),
+        ),
+        // Only TLS can tell: nobody has signed the end.
+        io::ErrorKind::UnexpectedEof => (
+            FailureKind::Truncated,
+            format!("{peer_addr} cut off the TLS without a close"),
         ),
         io::ErrorKind::TimedOut => (FailureKind::IdleTimeout, error_text(error)),
         _ => (FailureKind::Io, error_text(error)),
@@ -421,7 +444,7 @@ pub(crate) fn read_error(error: &io::Error, peer_addr: SocketAddr) -> DownloadEr
     DownloadError::passing(kind, text)
 }
 
-pub(crate) fn silence(has_begun: bool, limit: Duration, peer_addr: SocketAddr) -> DownloadError {
+pub(crate) fn silence(has_begun: bool, limit: Duration, peer_addr: &Address) -> DownloadError {
     let text = if has_begun {
         format!("{peer_addr} fell silent for {limit:?}")
     } else {

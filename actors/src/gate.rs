@@ -236,7 +236,8 @@ impl Gate {
 pub enum Fate {
     /// The peer has everything. Counts where the number of connections to serve is limited.
     Served,
-    /// The peer asked for what cannot be had, and the connection is closed on that.
+    /// The peer asked for what cannot be had, or never got as far as asking (no proxy's header, no TLS), and the connection
+    /// is closed on that.
     Refused,
     /// The peer left before the end.
     ClientGone,

@@ -36,7 +36,11 @@
 //! | `service` | what the actors of one service share, whatever its protocol |
 //! | `binding` | [`Binding`], the sockets of a service, which outlive its listeners |
 //! | `acceptor` | how listeners and stewards accept: in batches, with pauses, through the gate |
+//! | `address` | [`Address`], where either end of a connection is |
+//! | `socket` | sockets before any reactor knows them, and the queues they come from |
 //! | `stream` | [`Accepted`], what an acceptor hands to a protocol, and the [`Stream`] it becomes |
+//! | `proxy_header` | whom a proxy in front speaks for, [read strictly](read_proxy_header) |
+//! | `tls` | [`ServerTls`] and [`ClientTls`]: whose certificates are shown, whose are believed |
 //! | `gate` | how many peers there may be, and when the last one has left |
 //! | `recital` | the poem server's protocol: the poem and the [`Manner`] of reciting it |
 //! | `transform_netstring` | [`TransformNetstring`], the tutorial's protocol for transforms |
@@ -171,8 +175,13 @@
 //! functions that decide, and their tests. The place is a `mod` line below, in the order a poem meets it. If it is
 //! started when the program starts, it also has a line in [`tree`].
 
+mod address;
 mod netstring;
 mod poem;
+mod proxy_header;
+mod socket;
+mod stream;
+mod tls;
 mod transform;
 mod wire;
 
@@ -184,7 +193,6 @@ mod protocol;
 mod server;
 mod service;
 mod steward;
-mod stream;
 mod tally;
 
 mod connection;
@@ -208,7 +216,8 @@ mod proxy;
 pub mod tree;
 
 pub use acceptor::{ACCEPT_BATCH, ACCEPT_PAUSE};
-pub use binding::{BACKLOG, BindServerError, Binding, Interfaces, ListenOn};
+pub use address::{Address, UnixAddress};
+pub use binding::{BACKLOG, BindServerError, Binding, Interfaces, ListenOn, Sockets};
 pub use client::{Client, ClientConfig, RETRIES, RETRY_DELAY, RETRY_DELAY_MAX, Retries, Target};
 pub use connect::{ADDRESSES_MAX, STAGGER, Whereabouts};
 pub use connection::{Connection, HowFar, Progress, RESET, Stumble, WriteTimeout};
@@ -237,6 +246,9 @@ pub use proxy::reader::{HALF_CLOSED_PATIENCE, Reader, TurnedAway};
 pub use proxy::report::{CacheReport, FetchReport, KeptReport, StatusCounts};
 pub use proxy::store::{OpenStoreError, Store};
 pub use proxy::{MakeProxyError, ProxyConfig, Upstream};
+pub use proxy_header::{
+    PROXY_HEADER_BYTES_MAX, ParseProxyHeaderError, ProxyHeader, ReadHeader, read_proxy_header,
+};
 pub use recital::{Manner, ServerConfig, WRITE_TIMEOUT};
 pub use rewriting::{REWRITING_TIMEOUT, Rewriting, TransformStep, TransformedBy};
 pub use server::{
@@ -244,8 +256,12 @@ pub use server::{
     WhichConnections,
 };
 pub use steward::{STALL_LIMIT, STEWARD_ROUND, Steward};
-pub use stream::{Accepted, LINGER_BYTES_MAX, LINGER_TIMEOUT, Stream};
+pub use stream::{
+    Accepted, Front, HANDSHAKE_TIMEOUT, LINGER_BYTES_MAX, LINGER_TIMEOUT, OpenError,
+    PROXY_HEADER_TIMEOUT, Stream,
+};
 pub use tally::TallyCounts;
+pub use tls::{Authorities, ClientTls, Identity, ServerTls, TlsFileError};
 pub use transform::{
     GROWTH_BYTES, GROWTH_MAX, TRANSFORMS, Transform, TransformError, transform_named,
 };

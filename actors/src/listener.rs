@@ -71,9 +71,9 @@ impl Actor for Listener {
         let acceptor = self
             .binding
             .lend(self.post.arbiter, self.post.address)
-            .and_then(|socket| {
-                let service = Arc::clone(&self.service);
-                Acceptor::new(socket, service, self.connections.clone(), false)
+            .and_then(|lent| {
+                let (front, service) = (self.binding.front(), Arc::clone(&self.service));
+                Acceptor::new(lent, front, service, self.connections.clone(), false)
             });
         match acceptor {
             Err(error) => ctx.exit(ExitReason::error(error)),

@@ -181,10 +181,13 @@ async fn ask(
     poem: &Bytes,
 ) -> Result<Bytes, RewritingError> {
     let connected = connect(whereabouts, connect_timeout).await;
-    let (mut stream, _) = connected.map_err(|error| RewritingError::passing(error.to_string()))?;
+    let mut stream = connected.map_err(|error| RewritingError::passing(error.to_string()))?;
     let request = frame(&[name.as_bytes(), b".", poem].concat());
     // A server that refuses may have closed before it has heard everything: what it says counts, not that.
-    let said = stream.write_all(&request).await;
+    let said = match stream.write_all(&request).await {
+        Ok(()) => stream.flush().await,
+        failed => failed,
+    };
     let longest = poem.len().saturating_mul(GROWTH_MAX);
     let longest = longest.saturating_add(GROWTH_BYTES);
     let answer = FramedRead::new(stream, Netstring::new(longest))

@@ -5,7 +5,6 @@
 //! crash costs nobody anything. Never sees a peer, a socket or a byte in transit.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use byron_supervisors::{
 };
 use tokio::time::timeout;
 
+use crate::address::Address;
 use crate::binding::Binding;
 use crate::service::Service;
 use crate::tally::TallyCounts;
@@ -97,7 +97,7 @@ pub struct ServerStatus {
     /// The name of its protocol.
     pub protocol: &'static str,
     /// Where it listens.
-    pub local_addrs: Vec<SocketAddr>,
+    pub local_addrs: Vec<Address>,
     /// What was counted.
     pub tally: TallyCounts,
 }
@@ -108,7 +108,7 @@ impl Handler<Status> for Server {
     fn handle(&mut self, _: Status, _: &mut Context<Self>) -> Self::Result {
         MessageResult(ServerStatus {
             protocol: self.service.protocol_name(),
-            local_addrs: self.binding.local_addrs().to_vec(),
+            local_addrs: self.binding.addresses().to_vec(),
             tally: self.service.counts(),
         })
     }

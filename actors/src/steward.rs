@@ -83,9 +83,9 @@ impl Steward {
         let acceptor = self
             .binding
             .lend(post.arbiter, post.address)
-            .and_then(|socket| {
-                let service = Arc::clone(&self.service);
-                Acceptor::new(socket, service, self.connections.clone(), true)
+            .and_then(|lent| {
+                let (front, service) = (self.binding.front(), Arc::clone(&self.service));
+                Acceptor::new(lent, front, service, self.connections.clone(), true)
             });
         match acceptor {
             // No descriptors, perhaps; the next round tries again.

@@ -27,7 +27,7 @@ pub struct TallyCounts {
     pub accepted: u64,
     /// Readers to whom every byte was handed.
     pub served: u64,
-    /// Peers who asked for what cannot be had.
+    /// Peers who asked for what cannot be had, or never got as far as asking.
     pub refused: u64,
     /// Readers who left before the end.
     pub client_gone: u64,

@@ -23,7 +23,6 @@ use std::convert::Infallible;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +40,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::timeout;
 
+use crate::address::Address;
 use crate::conversation::{Conversation, ConversationError, Courtesy};
 use crate::gate::{Fate, Permit};
 use crate::patience::Patient;
@@ -106,14 +106,15 @@ impl TransformHttp {
         permit: &mut Permit,
     ) -> Result<(), ConversationError> {
         let stream = accepted.open().await?;
-        let peer_addr = stream.peer_addr();
+        let peer_addr = stream.peer_addr().clone();
         let answered = Arc::new(Answered::default());
         let courtesy = self.courtesy;
         let (http, counts) = (self, Arc::clone(&answered));
         let answer = service_fn(move |request| {
             let (http, counts) = (Arc::clone(&http), Arc::clone(&counts));
+            let peer_addr = peer_addr.clone();
             Box::pin(async move {
-                let answer = http.answer(request, peer_addr, &counts).await;
+                let answer = http.answer(request, &peer_addr, &counts).await;
                 counts.all.fetch_add(1, Ordering::Relaxed);
                 if !answer.status().is_success() {
                     counts.complaints.fetch_add(1, Ordering::Relaxed);
@@ -168,7 +169,7 @@ impl TransformHttp {
     async fn answer(
         &self,
         request: Request<Incoming>,
-        peer_addr: SocketAddr,
+        peer_addr: &Address,
         counts: &Answered,
     ) -> Answer {
         let name = match route(request.method(), request.uri().path()) {

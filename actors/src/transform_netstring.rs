@@ -10,7 +10,6 @@
 //! [`Courtesy::request_timeout`], however few bytes of it come at a time. What follows the request is not read as another.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use byron_supervisors::StartDynamicChild;
@@ -20,6 +19,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::codec::FramedRead;
 
+use crate::address::Address;
 use crate::conversation::{Conversation, ConversationError, Courtesy};
 use crate::gate::{Fate, Permit};
 use crate::netstring::{Netstring, frame, request};
@@ -62,7 +62,7 @@ type Requests = FramedRead<Patient<Stream>, Netstring>;
 impl TransformNetstring {
     async fn talk(&self, accepted: Accepted, permit: &mut Permit) -> Result<(), ConversationError> {
         let stream = accepted.open().await?;
-        let peer_addr = stream.peer_addr();
+        let peer_addr = stream.peer_addr().clone();
         let mut requests = FramedRead::with_capacity(
             Patient::new(stream, self.courtesy.write_timeout),
             Netstring::new(self.courtesy.request_bytes_max),
@@ -71,7 +71,7 @@ impl TransformNetstring {
         let asked = next_request(&mut requests, permit, self.courtesy).await;
         let mut stream = requests.into_inner();
         let outcome = match asked {
-            Ok(Some(asked)) => self.answer(asked, &mut stream, peer_addr, permit).await,
+            Ok(Some(asked)) => self.answer(asked, &mut stream, &peer_addr, permit).await,
             Ok(None) => {
                 permit.settle(Fate::ClientGone);
                 Ok(())
@@ -85,7 +85,7 @@ impl TransformNetstring {
         &self,
         asked: Bytes,
         stream: &mut Patient<Stream>,
-        peer_addr: SocketAddr,
+        peer_addr: &Address,
         permit: &mut Permit,
     ) -> Result<(), ConversationError> {
         let (name, poem) = request(asked)?;
@@ -168,7 +168,7 @@ pub(crate) async fn write(
 }
 
 /// A request that gets no answer is somebody's question to whoever runs the server.
-pub(crate) fn log_refusal(peer_addr: SocketAddr, name: &[u8], error: &CallTransformError) {
+pub(crate) fn log_refusal(peer_addr: &Address, name: &[u8], error: &CallTransformError) {
     let transform = name[..name.len().min(LOGGED_BYTES_MAX)].escape_ascii();
     match error {
         CallTransformError::Crashed(_) | CallTransformError::Nobody => {

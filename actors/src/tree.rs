@@ -56,6 +56,7 @@ use byron_supervisors::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use crate::address::Address;
 use crate::binding::{BindServerError, Binding};
 use crate::client::{Client, ClientConfig, Siblings};
 use crate::coordinator::{Cancel, Coordinator, Events, Gathering};
@@ -120,14 +121,24 @@ impl fmt::Debug for ServiceHandle {
 }
 
 impl ServiceHandle {
-    /// The port that was bound.
-    pub fn port(&self) -> u16 {
+    /// Where it listens, at least at one address.
+    pub fn addresses(&self) -> &[Address] {
+        self.binding.addresses()
+    }
+
+    /// The port that was bound, if it is an internet address.
+    pub fn port(&self) -> Option<u16> {
         self.binding.port()
     }
 
-    /// The addresses that were bound.
+    /// The internet addresses that were bound.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         self.binding.local_addrs()
+    }
+
+    /// Whether it serves one connection that stood already, and ends with it.
+    pub fn is_connected(&self) -> bool {
+        self.binding.is_connected()
     }
 
     /// What it does: the name of its protocol.
@@ -171,7 +182,7 @@ pub fn service_spec(
     let arbiters = arbiters.clone();
     let arbiter_count = arbiters.arbiters().len();
     let binding = Arc::new(Binding::bind(&config.listen, arbiter_count)?);
-    let listeners = arbiter_count * binding.local_addrs().len();
+    let listeners = arbiter_count * binding.addresses().len();
     let service = Service::new(Arc::clone(&id), config.protocol, config.limits, listeners);
     let name = unique("server", &id);
     let connections = (0..arbiter_count)
@@ -274,7 +285,7 @@ fn service_children(handle: &ServiceHandle, arbiters: &ArbiterPool) -> Vec<Child
         .registered(handle.name.clone()),
     );
     let (of, arbiters) = (handle.clone(), arbiters.clone());
-    let listeners = (handle.local_addrs().len() + 1) * arbiters.arbiters().len();
+    let listeners = (handle.addresses().len() + 1) * arbiters.arbiters().len();
     children.push(ChildSpec::supervisor(
         "listeners",
         one_for_one(listeners),
@@ -284,7 +295,7 @@ fn service_children(handle: &ServiceHandle, arbiters: &ArbiterPool) -> Vec<Child
 }
 
 fn listener_children(handle: &ServiceHandle, arbiters: &ArbiterPool) -> Vec<ChildSpec> {
-    let addresses = handle.local_addrs().len();
+    let addresses = handle.addresses().len();
     let arbiters = arbiters.arbiters();
     let posts_of = |arbiter: usize| -> Vec<Post> {
         (0..addresses)
@@ -298,7 +309,7 @@ fn listener_children(handle: &ServiceHandle, arbiters: &ArbiterPool) -> Vec<Chil
     let mut children = Vec::new();
     for (at, arbiter) in arbiters.iter().enumerate() {
         for post in posts_of(at) {
-            let id = format!("listener-{at}-{}", handle.local_addrs()[post.address].ip());
+            let id = format!("listener-{at}-{}", place(&handle.addresses()[post.address]));
             let (of, connections) = (handle.clone(), handle.connections[at].clone());
             children.push(
                 ChildSpec::new(id, move |_| {
@@ -335,6 +346,15 @@ fn listener_children(handle: &ServiceHandle, arbiters: &ArbiterPool) -> Vec<Chil
         );
     }
     children
+}
+
+/// What tells the addresses of one service apart: they have the same port.
+fn place(local_addr: &Address) -> String {
+    match local_addr {
+        Address::Internet(addr) => addr.ip().to_string(),
+        Address::Unix(address) => address.to_string(),
+        Address::Unnamed => "stdio".to_owned(),
+    }
 }
 
 // ---- a client

@@ -218,11 +218,11 @@ fn assign(
     let mut fixed = upstreams
         .iter()
         .flat_map(|upstream| &upstream.locals)
-        .filter(|local| local.port != 0);
-    if let Some(twice) = fixed.find(|local| !taken.insert((&local.interface, local.port))) {
+        .filter(|local| local.place.is_exclusive());
+    if let Some(twice) = fixed.find(|local| !taken.insert(&local.place)) {
         return Err(UsageError::new(format!(
-            "{}:{} is wanted twice; every server needs an endpoint of its own",
-            twice.interface, twice.port
+            "{} is wanted twice; every server needs an endpoint of its own",
+            twice.place
         )));
     }
     Ok(upstreams)

@@ -12,7 +12,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 
 use super::server::{PlaceArguments, ServerArguments, ServerSettings};
 use super::{UsageError, heading};
-use crate::endpoint::{ListenEndpoint, PoemArgument, PoemSource, parse_poem_argument};
+use crate::endpoint::{ListenEndpoint, ListenPlace, PoemArgument, PoemSource, parse_poem_argument};
 use crate::quantity::{parse_seconds, parse_size};
 
 /// The tutorial's slow server: this many bytes at a time.
@@ -110,14 +110,18 @@ impl ServeArguments {
         let mut fixed = poems
             .iter()
             .flat_map(|poem| &poem.endpoints)
-            .filter(|endpoint| endpoint.port != 0);
-        if let Some(twice) =
-            fixed.find(|endpoint| !taken.insert((&endpoint.interface, endpoint.port)))
-        {
-            let place = format!("{}:{}", twice.interface, twice.port);
+            .filter(|endpoint| endpoint.place.is_exclusive());
+        if let Some(twice) = fixed.find(|endpoint| !taken.insert(&endpoint.place)) {
             return Err(UsageError::new(format!(
-                "{place} is wanted twice; every poem needs an endpoint of its own"
+                "{} is wanted twice; every poem needs an endpoint of its own",
+                twice.place
             )));
+        }
+        let is_stdio = |endpoint: &ListenEndpoint| endpoint.place == ListenPlace::Stdio;
+        if stdin_count > 0 && poems.iter().any(|poem| poem.endpoints.iter().any(is_stdio)) {
+            return Err(UsageError::new(
+                "standard input cannot be the poem and stdio: too; put the poem into a file",
+            ));
         }
         Ok(ServeConfig {
             poems,

@@ -14,7 +14,7 @@ use super::observe::ObservedArguments;
 use super::value::parse_count;
 use super::{UsageError, Verbosity, VerbosityArguments, heading};
 use crate::endpoint::{
-    Interface, ListenEndpoint, parse_listen, parse_listen_interface, parse_listen_port,
+    Host, Interface, ListenEndpoint, parse_listen, parse_listen_interface, parse_listen_port,
 };
 use crate::observe::ObserveSettings;
 use crate::quantity::{Limit, parse_duration, parse_limit};
@@ -30,7 +30,7 @@ pub(super) struct PlaceArguments {
     #[arg(long, value_name = "HOST", value_parser = parse_listen_interface, conflicts_with = "listen", help_heading = heading::NETWORK)]
     iface: Option<Interface>,
 
-    /// Endpoint to listen on: PORT, HOST:PORT, *:PORT or tcp:PORT:interface=HOST:backlog=N; repeatable
+    /// Endpoint to listen on, such as *:PORT, unix:PATH or tls:PORT:cert=FILE; repeatable
     #[arg(long, value_name = "ENDPOINT", value_parser = parse_listen, conflicts_with = "port", help_heading = heading::NETWORK)]
     listen: Vec<ListenEndpoint>,
 }
@@ -51,11 +51,8 @@ impl PlaceArguments {
         if !self.listen.is_empty() {
             return self.listen;
         }
-        let local = ListenEndpoint::localhost(self.port.unwrap_or(0));
-        vec![ListenEndpoint {
-            interface: self.iface.unwrap_or(local.interface.clone()),
-            ..local
-        }]
+        let interface = self.iface.unwrap_or(Interface::Host(Host::Localhost));
+        vec![ListenEndpoint::tcp(interface, self.port.unwrap_or(0))]
     }
 }
 
@@ -90,7 +87,7 @@ pub(super) struct ServerArguments {
     #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
     linger: Duration,
 
-    /// Write the ports to FILE once they are open, one per line
+    /// Write the ports to FILE once they are open, one per line; for other endpoints what byron get takes
     #[arg(long, value_name = "FILE", help_heading = heading::ADVANCED)]
     port_file: Option<PathBuf>,
 

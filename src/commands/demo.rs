@@ -69,11 +69,7 @@ pub fn run(verbosity: Verbosity) -> anyhow::Result<ExitCode> {
 /// What `byron get` would be told.
 fn config(verbosity: Verbosity) -> GetConfig {
     let target = |(name, _, _): &(&str, &[u8], usize)| endpoint::Target {
-        endpoint: ConnectEndpoint {
-            host: Host::Name((*name).to_owned()),
-            port: 0,
-            connect_timeout: None,
-        },
+        endpoint: ConnectEndpoint::tcp(Host::Name((*name).to_owned()), 0),
         name: Some((*name).to_owned()),
     };
     GetConfig {
@@ -154,7 +150,8 @@ async fn perform(told: mpsc::Sender<Told>) -> Result<String, ExitReason> {
 fn places(servers: &[ServerHandle]) -> String {
     let ports: Vec<_> = servers
         .iter()
-        .map(|server| server.port().to_string())
+        .filter_map(|server| server.port())
+        .map(|port| port.to_string())
         .collect();
     format!("ports {}", ports.join(", "))
 }

@@ -14,15 +14,15 @@ use anyhow::anyhow;
 use byron_actors::tree::{self, ClientHandle, STOP_TIMEOUT};
 use byron_actors::{
     ClientConfig, Edition, Event, Events, Expectation, Patience, PoemHash, Retries, Target,
-    TransformStep, TransformedBy, Whereabouts, transform_named,
+    TransformStep, TransformedBy, transform_named,
 };
 use byron_supervisors::ExitReason;
 
 pub(super) use self::presenter::Presenter;
 pub(super) use self::sink::SinkError;
 use super::chaos;
-use crate::cli::GetConfig;
-use crate::endpoint::{ConnectEndpoint, Host};
+use super::endpoints::{SSL_NOTICE, whereabouts};
+use crate::cli::{GetConfig, Verbosity};
 use crate::exit_code::ExitCode;
 use crate::host::signals::{Request, Signals};
 use crate::host::{self, FOREVER, logs};
@@ -52,10 +52,14 @@ pub(super) enum Told {
 pub fn run(config: GetConfig) -> anyhow::Result<ExitCode> {
     // An attempt that fails is told with its retry; the reports of its end would say the same twice more.
     logs::init(config.verbosity, "off", "warn,byron_supervisors=off");
+    let is_called_ssl = |target: &crate::endpoint::Target| target.endpoint.is_called_ssl();
+    if config.verbosity > Verbosity::Quiet && config.targets.iter().any(is_called_ssl) {
+        super::say(SSL_NOTICE);
+    }
     let (sender, told) = mpsc::channel();
     let presenter = Presenter::new(&config)?;
     let ticks = presenter.wants_ticks();
-    let client = client_config(&config);
+    let client = client_config(&config)?;
     let rehearsing = chaos::begin(config.chaos.as_ref(), config.verbosity);
     let actors = host::beside(move || gather(client, ticks, sender));
     let outcome = presenter.present(&told);
@@ -136,45 +140,37 @@ pub(super) async fn forward(
     }
 }
 
-fn whereabouts(endpoint: &ConnectEndpoint) -> Whereabouts {
-    match (endpoint.addresses(), &endpoint.host) {
-        (Some(addresses), _) => Whereabouts::Addresses(addresses),
-        (None, Host::Name(name)) => Whereabouts::Name {
-            host: name.clone(),
-            port: endpoint.port,
-        },
-        (None, Host::Localhost | Host::Ip(_)) => Whereabouts::Addresses(Vec::new()),
-    }
-}
-
-fn client_config(config: &GetConfig) -> ClientConfig {
+fn client_config(config: &GetConfig) -> anyhow::Result<ClientConfig> {
     let limit = |limit: Option<Duration>| limit.unwrap_or(FOREVER);
     let targets = config.targets.iter().map(|target| {
-        let endpoint = &target.endpoint;
-        Target {
+        Ok(Target {
             label: target.label(),
-            whereabouts: whereabouts(endpoint),
-            connect_timeout: endpoint.connect_timeout,
+            whereabouts: whereabouts(&target.endpoint)?,
+            connect_timeout: target.endpoint.connect_timeout,
             expectation: Expectation {
                 poem_bytes_max: config.expected.bytes_max,
                 bytes: config.expected.bytes,
                 sha256: config.expected.sha256.map(PoemHash),
                 allow_empty: config.expected.allow_empty,
             },
-        }
+        })
     });
-    let steps = config.transforms.iter().map(|transform| TransformStep {
-        label: transform.label(),
-        by: match (&transform.endpoint, transform_named(&transform.name)) {
-            (None, Some(here)) => TransformedBy::Here(*here),
-            (None, None) => unreachable!("the command line knows the transforms of this program"),
-            (Some(endpoint), _) => TransformedBy::Server {
-                name: transform.name.clone(),
-                whereabouts: whereabouts(endpoint),
+    let steps = config.transforms.iter().map(|transform| {
+        Ok(TransformStep {
+            label: transform.label(),
+            by: match (&transform.endpoint, transform_named(&transform.name)) {
+                (None, Some(here)) => TransformedBy::Here(*here),
+                (None, None) => {
+                    unreachable!("the command line knows the transforms of this program")
+                }
+                (Some(endpoint), _) => TransformedBy::Server {
+                    name: transform.name.clone(),
+                    whereabouts: whereabouts(endpoint)?,
+                },
             },
-        },
+        })
     });
-    ClientConfig {
+    Ok(ClientConfig {
         jobs: config.jobs,
         fail_fast: config.fail_fast,
         patience: Patience {
@@ -188,10 +184,10 @@ fn client_config(config: &GetConfig) -> ClientConfig {
             delay: config.retry_delay,
         },
         edition: Edition {
-            steps: steps.collect(),
+            steps: steps.collect::<anyhow::Result<_>>()?,
             on_error: config.on_transform_error,
             timeout: config.transform_timeout,
         },
-        ..ClientConfig::new(targets.collect())
-    }
+        ..ClientConfig::new(targets.collect::<anyhow::Result<_>>()?)
+    })
 }

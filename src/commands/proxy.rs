@@ -4,12 +4,11 @@ use actix::System;
 use byron_actors::tree::{self, UpstreamHandle};
 use byron_actors::{
     CacheRules, Expectation, MakeProxyError, Patience, ProxyConfig as Proxy, Store, Upstream,
-    Whereabouts,
 };
 
-use super::server::{Ground, Served, explain, listen_on, manner};
+use super::endpoints::whereabouts;
+use super::server::{Ground, Served, explain, listen_on, manner, nature, place_text};
 use crate::cli::{Abandon, ProxiedUpstream, ProxyConfig};
-use crate::endpoint::{ConnectEndpoint, Host};
 use crate::exit_code::ExitCode;
 use crate::host::logs;
 use crate::present::escape::escape_name;
@@ -56,8 +55,8 @@ async fn serve(config: ProxyConfig, store: Option<Store>) -> anyhow::Result<Exit
             let label = escape_name(handle.label());
             served.push(Served {
                 title: "proxy".to_owned(),
-                line: format!("Proxying {label} on port {}.", service.port()),
-                detail: format!("the poem of {label}"),
+                line: format!("Proxying {label} on {}.", escape_name(&place_text(service))),
+                detail: format!("the poem of {label}{}", nature(endpoint)),
                 handle: service.clone(),
             });
         }
@@ -79,7 +78,7 @@ fn make(upstream: &ProxiedUpstream, config: &ProxyConfig) -> anyhow::Result<Upst
     let listen = upstream.locals.iter().map(listen_on);
     Ok(Upstream {
         label: upstream.endpoint.label(),
-        whereabouts: whereabouts(&upstream.endpoint),
+        whereabouts: whereabouts(&upstream.endpoint)?,
         patience: Patience {
             connect_timeout: upstream
                 .endpoint
@@ -96,17 +95,4 @@ fn make(upstream: &ProxiedUpstream, config: &ProxyConfig) -> anyhow::Result<Upst
         },
         listen: listen.collect::<anyhow::Result<_>>()?,
     })
-}
-
-fn whereabouts(endpoint: &ConnectEndpoint) -> Whereabouts {
-    match (endpoint.addresses(), &endpoint.host) {
-        (Some(addresses), _) => Whereabouts::Addresses(addresses),
-        (None, host) => Whereabouts::Name {
-            host: match host {
-                Host::Name(name) => name.clone(),
-                host => host.to_string(),
-            },
-            port: endpoint.port,
-        },
-    }
 }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use byron_actors::tree::{self, ServerHandle};
 use byron_actors::{Manner, Pace, Poem, ServerConfig};
 
-use super::server::{Ground, Say, Served, explain, listen_on, manner};
+use super::server::{Ground, Say, Served, explain, listen_on, manner, nature, place_text};
 use crate::cli::{ServeConfig, ServedPoem};
 use crate::endpoint::PoemSource;
 use crate::exit_code::ExitCode;
@@ -64,8 +64,8 @@ async fn serve(config: ServeConfig, poems: Vec<Poem>) -> anyhow::Result<ExitCode
             }
             served.push(Served {
                 title: poem.title.to_string(),
-                line: serving_line(source, handle.port()),
-                detail: counted(poem.text.len() as u64, "byte"),
+                line: serving_line(source, &place_text(&handle)),
+                detail: counted(poem.text.len() as u64, "byte") + &nature(endpoint),
                 handle: handle.service().clone(),
             });
         }

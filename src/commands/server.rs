@@ -5,29 +5,28 @@
 
 mod ready;
 
-use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
 use actix::Arbiter;
 use anyhow::{Context, bail};
 use byron_actors::tree::{self, ServiceHandle};
-use byron_actors::{BACKLOG, BindServerError, Drained, Interfaces, ListenOn, Manner};
+use byron_actors::{Address, Drained, Manner};
 use byron_supervisors::{ActorRef, ArbiterPool, ChildSpec, Supervisor, exited, snapshot};
 use futures_util::future::join_all;
 
 use super::chaos::{self, Rehearsing};
+pub(super) use super::endpoints::{SSL_NOTICE, explain, listen_on, nature, place_text};
 use super::{observed, say, write_stdout};
 use crate::cli::{ServerSettings, Verbosity};
-use crate::endpoint::{Host, Interface, ListenEndpoint};
+use crate::endpoint::ListenEndpoint;
 use crate::exit_code::ExitCode;
-use crate::host::FOREVER;
 use crate::host::signals::{Request, Signals};
+use crate::host::{FOREVER, stdio};
 use crate::observe::model::Endpoint;
 use crate::observe::{About, Observer, Order};
 use crate::present::chaos::Outcome;
-use crate::present::message::{cannot_listen, counted, elapsed_text};
+use crate::present::message::{counted, elapsed_text};
 
 /// How long the tree may take to stop once the last reader has gone.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -129,17 +128,25 @@ impl Servers {
         Ok(code)
     }
 
+    fn is_on_stdio(&self) -> bool {
+        self.served
+            .iter()
+            .any(|server| server.handle.is_connected())
+    }
+
     fn announce(&self) -> anyhow::Result<()> {
+        // With a connection on it, standard output is that reader's.
+        let is_taken = self.is_on_stdio();
         for server in &self.served {
-            write_stdout(format!("{}\n", server.line).as_bytes())?;
+            if is_taken {
+                self.ground.say.notice(&server.line);
+            } else {
+                write_stdout(format!("{}\n", server.line).as_bytes())?;
+            }
             self.ground.say.notice(&server.whereabouts());
         }
-        let ports: Vec<_> = self
-            .served
-            .iter()
-            .map(|server| server.handle.port())
-            .collect();
-        ready::tell(&self.settings, &ports)
+        let handles: Vec<_> = self.served.iter().map(|server| &server.handle).collect();
+        ready::tell(&self.settings, &handles)
     }
 
     /// Waits for a signal, for the last of a limited number of readers, or for the supervisor to give up.
@@ -158,7 +165,7 @@ impl Servers {
         tokio::pin!(root_exit);
         let grace = loop {
             tokio::select! {
-                _ = &mut all_over => return ExitCode::Done,
+                _ = &mut all_over => return outcome_on_stdio(served, settings.linger),
                 reason = &mut root_exit => {
                     say.error(&format!("the root supervisor gave up ({reason}); -v says why, and so do the lines above"));
                     return ExitCode::GaveUp;
@@ -174,6 +181,17 @@ impl Servers {
             }
         };
         drain(served, grace, unit, signals, observer, *say).await
+    }
+}
+
+/// How the one connection on the standard streams ended, if there is one: its reader may have no other way to know.
+fn outcome_on_stdio(served: &[Served], limit: Duration) -> ExitCode {
+    let mut connections = served.iter().filter(|server| server.handle.is_connected());
+    let is_whole = connections.all(|server| server.handle.counts().served > 0);
+    if is_whole && stdio::is_carried(limit) {
+        ExitCode::Done
+    } else {
+        ExitCode::SomeFailed
     }
 }
 
@@ -257,15 +275,11 @@ fn tree_text() -> String {
 /// What others are told of the servers.
 fn about(served: &[Served]) -> About {
     let endpoints = served.iter().flat_map(|server| {
-        server
-            .handle
-            .local_addrs()
-            .iter()
-            .map(|local_addr| Endpoint {
-                what: server.title.clone(),
-                at: local_addr.to_string(),
-                port: Some(local_addr.port()),
-            })
+        server.handle.addresses().iter().map(|local_addr| Endpoint {
+            what: server.title.clone(),
+            at: local_addr.to_string(),
+            port: local_addr.internet().map(|addr| addr.port()),
+        })
     });
     About {
         title: served
@@ -291,52 +305,13 @@ pub(super) fn manner(settings: &ServerSettings) -> Manner {
     }
 }
 
-/// The addresses of an endpoint; a name is looked up.
-pub(super) fn listen_on(endpoint: &ListenEndpoint) -> anyhow::Result<ListenOn> {
-    let interfaces = match &endpoint.interface {
-        Interface::Every => Interfaces::Every,
-        Interface::Host(Host::Localhost) => Interfaces::Loopback,
-        Interface::Host(Host::Ip(ip)) => Interfaces::These(vec![*ip]),
-        Interface::Host(Host::Name(name)) => Interfaces::These(resolve(name)?),
-    };
-    Ok(ListenOn {
-        interfaces,
-        port: endpoint.port,
-        backlog: endpoint.backlog.unwrap_or(BACKLOG),
-    })
-}
-
-fn resolve(name: &str) -> anyhow::Result<Vec<IpAddr>> {
-    let found = (name, 0)
-        .to_socket_addrs()
-        .with_context(|| format!("cannot listen on {name}: no address of that name"))?;
-    let mut ips: Vec<_> = found.map(|found: SocketAddr| found.ip()).collect();
-    ips.dedup();
-    Ok(ips)
-}
-
-/// Why there is no server, and what to try.
-pub(super) fn explain(error: BindServerError) -> anyhow::Error {
-    let (listen_addr, kind) = match &error {
-        BindServerError::AddressInUse(listen_addr) => (*listen_addr, io::ErrorKind::AddrInUse),
-        BindServerError::NeedsPrivileges(listen_addr) => {
-            (*listen_addr, io::ErrorKind::PermissionDenied)
-        }
-        BindServerError::NotAvailable(listen_addr) => {
-            (*listen_addr, io::ErrorKind::AddrNotAvailable)
-        }
-        _ => return error.into(),
-    };
-    anyhow::Error::msg(cannot_listen(listen_addr, &kind.into()))
-}
-
 impl Served {
     fn whereabouts(&self) -> String {
         let places: Vec<_> = self
             .handle
-            .local_addrs()
+            .addresses()
             .iter()
-            .map(ToString::to_string)
+            .map(Address::to_string)
             .collect();
         format!(
             "{} at {}, pid {}",
@@ -364,11 +339,14 @@ impl Say {
 
     /// A notice for whoever may not have meant to be open to the world.
     pub(super) fn openness(self, endpoint: &ListenEndpoint, handle: &ServiceHandle) {
-        if endpoint.interface == Interface::Every {
+        if endpoint.is_open_to_everyone() {
             self.notice(&format!(
-                "port {} is open to everyone who can reach this machine",
-                handle.port()
+                "{} is open to everyone who can reach this machine",
+                place_text(handle)
             ));
+        }
+        if endpoint.is_called_ssl() {
+            self.notice(SSL_NOTICE);
         }
     }
 }

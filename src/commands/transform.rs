@@ -10,7 +10,7 @@ use byron_actors::{
     TransformNetstring, Transformers, tree,
 };
 
-use super::server::{Ground, Served, explain, listen_on};
+use super::server::{Ground, Served, explain, listen_on, nature, place_text};
 use super::write_stdout;
 use crate::cli::{TransformConfig, TransformServiceConfig};
 use crate::exit_code::ExitCode;
@@ -100,8 +100,8 @@ async fn serve(config: TransformServiceConfig) -> anyhow::Result<ExitCode> {
         specs.push(spec);
         served.push(Served {
             title: "transform".to_owned(),
-            line: format!("Serving transforms{how} on port {}.", handle.port()),
-            detail: transforms.clone(),
+            line: format!("Serving transforms{how} on {}.", place_text(&handle)),
+            detail: transforms.clone() + &nature(endpoint),
             handle,
         });
     }

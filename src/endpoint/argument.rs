@@ -1,17 +1,24 @@
 //! The two arguments that hold an endpoint: `TARGET[=NAME]` of `get` and `POEM[@ENDPOINT]` of `serve`.
 //!
 //! - `TARGET[=NAME]` is an endpoint as a whole, if it can be; otherwise it is cut at the first `=` that leaves an endpoint
-//!   on its left, so the `=` of `tcp:host=donne.example:port=80` stay where they belong.
-//! - `POEM[@ENDPOINT]` is cut at its last `@`, and only if what follows has no `/` and either begins with a digit or contains
-//!   a colon. Everything else belongs to the path, which may contain `=` and `@`. A file that still looks like
-//!   more than a path (`notes@2024.txt`) is written with an endpoint: `notes@2024.txt@0`.
+//!   on its left, so the `=` of `tcp:host=donne.example:port=80` stay where they belong. The path of a Unix socket may
+//!   contain one, so there a name needs a key before it: `unix:/run/p.sock:timeout=5=donne`.
+//! - `POEM[@ENDPOINT]` is cut at the first `@` that is followed by a scheme (`@unix:…`), or else at its last `@`, if what
+//!   follows has no `/` and either begins with a digit or contains a colon. Everything else belongs to the path, which
+//!   may contain `=` and `@`. A file that still looks like more than a path (`notes@2024.txt`) is written with an
+//!   endpoint: `notes@2024.txt@0`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::{ConnectEndpoint, ListenEndpoint, ParseEndpointError, parse_connect, parse_listen};
+use byron_actors::UnixAddress;
+
+use super::parse::has_scheme;
+use super::{
+    ConnectEndpoint, ConnectPlace, ListenEndpoint, ParseEndpointError, parse_connect, parse_listen,
+};
 use crate::quantity::quoted;
 
 /// The longest name of a file on every system of today.
@@ -83,7 +90,7 @@ pub enum ParsePoemArgumentError {
 /// ```
 /// # use byron::endpoint::parse_target;
 /// let target = parse_target("tcp:host=donne.example:port=80=ecstasy").unwrap();
-/// assert_eq!(target.endpoint.port, 80);
+/// assert_eq!(target.label(), "donne.example:80");
 /// assert_eq!(target.name.as_deref(), Some("ecstasy"));
 /// ```
 pub fn parse_target(input: &str) -> Result<Target, ParseTargetError> {
@@ -131,7 +138,7 @@ pub fn parse_target(input: &str) -> Result<Target, ParseTargetError> {
 /// # use byron::endpoint::{PoemSource, parse_poem_argument};
 /// let argument = parse_poem_argument("poetry/ecstasy.txt@10000".as_ref()).unwrap();
 /// assert_eq!(argument.source, PoemSource::File("poetry/ecstasy.txt".into()));
-/// assert_eq!(argument.endpoint.unwrap().port, 10000);
+/// assert_eq!(argument.endpoint.unwrap().to_string(), "localhost:10000");
 /// ```
 pub fn parse_poem_argument(input: &OsStr) -> Result<PoemArgument, ParsePoemArgumentError> {
     let shown = || input.to_string_lossy().into_owned();
@@ -169,12 +176,21 @@ impl Target {
 
     /// The file that holds the poem in a directory of poems: its name, or `127.0.0.1-10001.txt`.
     pub fn file_name(&self) -> String {
-        let host = self
-            .endpoint
-            .label()
-            .replace(['[', ']'], "")
-            .replace(':', "-");
-        self.name.clone().unwrap_or_else(|| format!("{host}.txt"))
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        let stem = match &self.endpoint.place {
+            ConnectPlace::Tcp { .. } => self.endpoint.label(),
+            ConnectPlace::Unix(UnixAddress::Path(path)) => path.file_stem().map_or_else(
+                || "unix".to_owned(),
+                |stem| stem.to_string_lossy().into_owned(),
+            ),
+            ConnectPlace::Unix(UnixAddress::Abstract(name)) => {
+                String::from_utf8_lossy(name).into_owned()
+            }
+        };
+        let stem = stem.replace(['[', ']'], "").replace([':', '/'], "-");
+        format!("{stem}.txt")
     }
 }
 
@@ -189,11 +205,17 @@ fn problem_of_name(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The path and the endpoint, if the text after the last `@` looks like one.
+/// The path and the endpoint, if the text after an `@` looks like one.
 fn split_at_endpoint(input: &OsStr) -> Option<(OsString, String)> {
     let bytes = input.as_encoded_bytes();
+    let after = |at: usize| std::str::from_utf8(&bytes[at + 1..]).ok();
+    let mut ats = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'@');
+    let scheme = ats.find_map(|(at, _)| Some((at, after(at).filter(|rest| has_scheme(rest))?)));
+    if let Some((at, endpoint)) = scheme {
+        return Some((os_string(&bytes[..at])?, endpoint.to_owned()));
+    }
     let at = bytes.iter().rposition(|byte| *byte == b'@')?;
-    let endpoint = std::str::from_utf8(&bytes[at + 1..]).ok()?;
+    let endpoint = after(at)?;
     let looks_like_one =
         endpoint.starts_with(|letter: char| letter.is_ascii_digit()) || endpoint.contains(':');
     if !looks_like_one || endpoint.contains('/') {
@@ -245,7 +267,7 @@ mod tests {
         for (input, message) in [
             (
                 "1000x=donne",
-                "invalid target \"1000x\": not a digit at column 5; expected PORT, HOST:PORT or an endpoint such as tcp:10000",
+                "invalid target \"1000x\": not a digit at column 5; expected PORT, HOST:PORT or an endpoint such as unix:/run/p.sock",
             ),
             (
                 "10001=",
@@ -269,6 +291,9 @@ mod tests {
         for (input, file_name) in [
             ("10001", "127.0.0.1-10001.txt"),
             ("[::1]:80", "--1-80.txt"),
+            ("unix:/run/byron/ecstasy.sock", "ecstasy.txt"),
+            ("unix:@a/b", "a-b.txt"),
+            ("tls:donne.example:80", "tls-donne.example-80.txt"),
             ("donne.example:80", "donne.example-80.txt"),
             ("80=ecstasy.txt", "ecstasy.txt"),
         ] {
@@ -286,6 +311,14 @@ mod tests {
             ("x=1@*:80", "x=1", Some("*:80")),
             ("dir@1/poem.txt", "dir@1/poem.txt", None),
             ("p@tcp:1:interface=[::1]", "p", Some("[::1]:1")),
+            ("p@unix:/run/p.sock", "p", Some("unix:/run/p.sock")),
+            ("p@unix:@p", "p", Some("unix:@p")),
+            ("a@b@haproxy:1", "a@b", Some("haproxy:localhost:1")),
+            (
+                "p@tls:1:cert=/a@b.pem",
+                "p",
+                Some("tls:1:interface=localhost:cert=/a@b.pem"),
+            ),
         ] {
             let argument = parse_poem_argument(input.as_ref()).unwrap();
             assert_eq!(argument.source, PoemSource::File(path.into()), "{input}");
@@ -307,7 +340,7 @@ mod tests {
                 .unwrap_err()
                 .to_string(),
             "invalid endpoint \"2024.txt\": no port at column 9; expected PORT, HOST:PORT, *:PORT or an endpoint such as \
-             tcp:10000; for a file of that name say notes@2024.txt@0"
+             unix:/run/p.sock; for a file of that name say notes@2024.txt@0"
         );
         assert_eq!(
             parse_poem_argument("@10000".as_ref())

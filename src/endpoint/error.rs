@@ -72,8 +72,8 @@ impl fmt::Display for ParseEndpointError {
 impl Role {
     fn forms(self) -> &'static str {
         match self {
-            Role::Connect => "PORT, HOST:PORT or an endpoint such as tcp:10000",
-            Role::Listen => "PORT, HOST:PORT, *:PORT or an endpoint such as tcp:10000",
+            Role::Connect => "PORT, HOST:PORT or an endpoint such as unix:/run/p.sock",
+            Role::Listen => "PORT, HOST:PORT, *:PORT or an endpoint such as unix:/run/p.sock",
             Role::Port => "a number from 0, for a free port, to 65535",
             Role::Interface => "an address, a name or * for every interface",
         }

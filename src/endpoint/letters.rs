@@ -2,7 +2,7 @@
 
 use super::error::{Hint, ParseEndpointError, Role};
 
-/// One part of a `tcp:` string.
+/// One part of a string with a scheme.
 pub(super) struct Argument {
     pub(super) key: Option<Text>,
     pub(super) value: Text,
@@ -50,6 +50,14 @@ impl Mistake {
     pub(super) fn say(self, hint: impl Into<String>) -> Mistake {
         Mistake {
             hint: Hint::Say(hint.into()),
+            ..self
+        }
+    }
+
+    /// The same mistake in a text that begins so many columns earlier.
+    pub(super) fn shifted(self, columns: usize) -> Mistake {
+        Mistake {
+            column: self.column.map(|column| column + columns),
             ..self
         }
     }

@@ -1,7 +1,10 @@
 //! What may stand in an endpoint: ports, backlogs, timeouts, hosts and interfaces.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use byron_actors::UnixAddress;
 
 use super::letters::{Mistake, Text};
 use super::{Host, Interface};
@@ -9,6 +12,10 @@ use crate::quantity::{parse_seconds, quoted};
 
 /// The longest name that DNS can hold.
 const HOST_NAME_BYTES_MAX: usize = 253;
+/// `sun_path` has one more, for the zero that ends it.
+const UNIX_NAME_BYTES_MAX: usize = 107;
+/// Read and write for everybody, and to execute, which means nothing.
+const MODE_MAX: u32 = 0o777;
 /// `listen(2)` takes a C int.
 const BACKLOG_MAX: u32 = i32::MAX as u32;
 
@@ -86,6 +93,66 @@ pub(super) fn parse_remote_host(text: Text) -> Result<Host, Mistake> {
         return Err(mistake.say("only a server can listen on *, a client needs a host"));
     }
     parse_host(text)
+}
+
+/// The interface of `tcp6:`: never one of IPv4 as well.
+pub(super) fn parse_interface_ipv6(text: Text) -> Result<Interface, Mistake> {
+    let column = text.column();
+    let ip = match parse_interface(text)? {
+        Interface::Every => Ipv6Addr::UNSPECIFIED,
+        Interface::Host(Host::Localhost) => Ipv6Addr::LOCALHOST,
+        Interface::Host(Host::Ip(IpAddr::V6(ip))) => ip,
+        Interface::Host(Host::Ip(IpAddr::V4(_)) | Host::Name(_)) => {
+            let mistake = Mistake::at(column, "not an IPv6 address");
+            return Err(
+                mistake.say("tcp6: takes an IPv6 address, localhost or *; tcp: takes the others")
+            );
+        }
+    };
+    Ok(Interface::Host(Host::Ip(ip.into())))
+}
+
+/// A file, or after `@` a name that is none.
+pub(super) fn parse_unix_address(text: &Text) -> Result<UnixAddress, Mistake> {
+    let is_abstract = text.letters.first().is_some_and(|letter| letter.is('@'));
+    let name = text.plain();
+    let bytes = name.len() - usize::from(is_abstract);
+    if bytes == 0 {
+        let mistake = Mistake::at(text.end_column, "no path");
+        return Err(
+            mistake.say("such as unix:/run/byron/p.sock, or unix:@name for a name that is no file")
+        );
+    }
+    if bytes > UNIX_NAME_BYTES_MAX {
+        return Err(Mistake::at(
+            text.column(),
+            format!("a path of more than {UNIX_NAME_BYTES_MAX} bytes"),
+        )
+        .say("the system allows no longer one for a socket"));
+    }
+    Ok(match name.strip_prefix('@').filter(|_| is_abstract) {
+        Some(name) => UnixAddress::Abstract(name.as_bytes().to_owned()),
+        None => UnixAddress::Path(name.into()),
+    })
+}
+
+pub(super) fn parse_path(text: Text) -> Result<PathBuf, Mistake> {
+    if text.letters.is_empty() {
+        return Err(Mistake::at(text.end_column, "no path"));
+    }
+    Ok(text.plain().into())
+}
+
+/// Permissions, in the octal digits of `chmod`.
+pub(super) fn parse_mode(text: Text) -> Result<u32, Mistake> {
+    let plain = text.plain();
+    let is_octal = !plain.is_empty() && plain.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let mode = u32::from_str_radix(&plain, 8).ok();
+    mode.filter(|mode| is_octal && *mode <= MODE_MAX)
+        .ok_or_else(|| {
+            let mistake = Mistake::at(text.column(), "not the permissions of a file");
+            mistake.say("three octal digits, such as 660")
+        })
 }
 
 pub(super) fn parse_host(text: Text) -> Result<Host, Mistake> {

@@ -94,12 +94,12 @@ pub fn summary_line(got: usize, asked: usize, bytes: u64, elapsed: Duration) -> 
 }
 
 /// The tutorial's first line of a server, on standard output: `Serving poetry/ecstasy.txt on port 10000.`
-pub fn serving_line(source: &PoemSource, port: u16) -> String {
+pub fn serving_line(source: &PoemSource, place: &str) -> String {
     let source = match source {
         PoemSource::Stdin => "standard input".to_owned(),
         PoemSource::File(path) => escape_name(&path.to_string_lossy()),
     };
-    format!("Serving {source} on port {port}.")
+    format!("Serving {source} on {}.", escape_name(place))
 }
 
 /// Why a server cannot listen, and what to try; `main` puts the name of the program before it.
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_server_says_what_it_serves_or_what_to_try() {
         assert_eq!(
-            serving_line(&PoemSource::File("poetry/ecstasy.txt".into()), 10000),
+            serving_line(&PoemSource::File("poetry/ecstasy.txt".into()), "port 10000"),
             "Serving poetry/ecstasy.txt on port 10000."
         );
         for (address, kind, message) in [

@@ -76,7 +76,7 @@ fn a_mistake_in_a_target_is_pointed_at() {
     check_mistake(
         &["get", "1000x"],
         str![[r#"
-byron: invalid target "1000x": not a digit at column 5; expected PORT, HOST:PORT or an endpoint such as tcp:10000
+byron: invalid target "1000x": not a digit at column 5; expected PORT, HOST:PORT or an endpoint such as unix:/run/p.sock
 
 "#]],
     );
@@ -95,9 +95,9 @@ byron: invalid target "0": port 0 at column 1; only a server may leave its port 
 "#]],
     );
     check_mistake(
-        &["serve", "ecstasy.txt@unix:p.sock"],
+        &["serve", "ecstasy.txt@unix:p.sock:mdoe=660"],
         str![[r#"
-byron: invalid endpoint "unix:p.sock": unsupported endpoint type "unix" at column 1; this version of byron knows PORT, HOST:PORT and tcp:; for a file of that name say ecstasy.txt@unix:p.sock@0
+byron: invalid endpoint "unix:p.sock:mdoe=660": unknown key "mdoe" at column 13; did you mean mode=; for a file of that name say ecstasy.txt@unix:p.sock:mdoe=660@0
 
 "#]],
     );

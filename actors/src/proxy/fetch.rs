@@ -9,7 +9,6 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -29,6 +28,7 @@ use crate::download::{
     DownloadError, Expectation, FailureKind, Patience, check_length, check_whole, out_of_time,
     read_error, silence,
 };
+use crate::stream::Stream;
 use crate::wire::{Prefix, Rereading};
 
 /// How long one fetch may take, if nothing else is said. A poem that comes at the tutorial's pace is over a megabyte long by
@@ -133,14 +133,13 @@ async fn within(
 
 async fn listen(wanted: &Wanted, desk: &Desk, writer: &Writer) -> Result<Prefix, DownloadError> {
     desk.count_fetch();
-    let (stream, peer_addr) = connect(&wanted.whereabouts, wanted.patience.connect_timeout).await?;
-    tracing::debug!(upstream = %desk.label(), %peer_addr, "fetching");
-    read_to_end(stream, peer_addr, wanted, writer).await
+    let stream = connect(&wanted.whereabouts, wanted.patience.connect_timeout).await?;
+    tracing::debug!(upstream = %desk.label(), peer_addr = %stream.peer_addr(), "fetching");
+    read_to_end(stream, wanted, writer).await
 }
 
 async fn read_to_end(
-    mut stream: impl AsyncRead + Unpin,
-    peer_addr: SocketAddr,
+    mut stream: Stream,
     wanted: &Wanted,
     writer: &Writer,
 ) -> Result<Prefix, DownloadError> {
@@ -154,9 +153,9 @@ async fn read_to_end(
             wanted.patience.first_byte_timeout
         };
         let bytes = match timeout_at(silent_since + limit, read_some(&mut stream)).await {
-            Err(_) => return Err(silence(has_begun, limit, peer_addr)),
+            Err(_) => return Err(silence(has_begun, limit, stream.peer_addr())),
             Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Ok(Err(error)) => return Err(read_error(&error, peer_addr)),
+            Ok(Err(error)) => return Err(read_error(&error, stream.peer_addr())),
             Ok(Ok(bytes)) => bytes,
         };
         if bytes.is_empty() {

@@ -26,7 +26,7 @@ use crate::connection::WriteTimeout;
 use crate::download::DownloadError;
 use crate::gate::{Fate, Permit};
 use crate::recital::Manner;
-use crate::stream::{Accepted, LINGER_BYTES_MAX, Stream};
+use crate::stream::{Accepted, LINGER_BYTES_MAX, OpenError, Stream};
 use crate::tally::Tally;
 
 /// How long a reader that has closed its sending side is believed to read on, without a sign of it.
@@ -75,7 +75,18 @@ enum ReadingError {
     #[error("the reader has left")]
     ReaderGone,
     #[error(transparent)]
+    Refused(OpenError),
+    #[error(transparent)]
     Io(io::Error),
+}
+
+impl From<OpenError> for ReadingError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Io(error) => error.into(),
+            error => Self::Refused(error),
+        }
+    }
 }
 
 impl From<io::Error> for ReadingError {
@@ -96,6 +107,7 @@ impl ReadingError {
     fn settle(self, permit: &mut Permit) -> ExitReason {
         let (fate, reason) = match self {
             Self::ReaderGone => (Fate::ClientGone, ExitReason::Normal),
+            Self::Refused(error) => (Fate::Refused, ExitReason::shutdown(error)),
             Self::WriteTimeout(error) => (Fate::TimedOut, ExitReason::shutdown(error)),
             // Said once by the fetch, not by each of its readers.
             Self::Broken(error) => (Fate::Reset, ExitReason::shutdown(error)),
@@ -250,6 +262,10 @@ impl Listener {
             Tally::add(&permit.tally().bytes, written as u64);
             bytes.advance(written);
         }
+        // What TLS holds back must not wait for the next bytes.
+        timeout(write_timeout, self.stream.flush())
+            .await
+            .map_err(|_| WriteTimeout(write_timeout))??;
         if let Side::HalfClosed { said_at, .. } = &mut self.side {
             said_at.get_or_insert(Instant::now());
         }

@@ -5,13 +5,15 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
+use byron_actors::Address;
+use byron_actors::tree::ServiceHandle;
 
 use crate::cli::ServerSettings;
 
-/// Writes the ports, then the newline.
-pub(super) fn tell(settings: &ServerSettings, ports: &[u16]) -> anyhow::Result<()> {
+/// Writes where the services are, then the newline.
+pub(super) fn tell(settings: &ServerSettings, services: &[&ServiceHandle]) -> anyhow::Result<()> {
     if let Some(path) = &settings.port_file {
-        write_ports(path, ports).with_context(|| format!("cannot write {}", path.display()))?;
+        write_places(path, services).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if let Some(fd) = settings.ready_fd {
         // A duplicate by name: taking an arbitrary number for an open file of one's own needs unsafe code.
@@ -25,10 +27,26 @@ pub(super) fn tell(settings: &ServerSettings, ports: &[u16]) -> anyhow::Result<(
 }
 
 /// Whole or not there: whoever waits for the file reads complete lines.
-fn write_ports(path: &Path, ports: &[u16]) -> std::io::Result<()> {
-    let text: String = ports.iter().map(|port| format!("{port}\n")).collect();
+fn write_places(path: &Path, services: &[&ServiceHandle]) -> std::io::Result<()> {
+    let text: String = services
+        .iter()
+        .filter_map(|service| line(service))
+        .collect();
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     fs::write(&new, text)?;
     fs::rename(&new, path)
+}
+
+/// What a client on this machine is given to connect: a port, or the endpoint of a Unix socket. Nobody else can come to a
+/// connection that stands already.
+fn line(service: &ServiceHandle) -> Option<String> {
+    if service.is_connected() {
+        return None;
+    }
+    match (service.port(), &service.addresses()[0]) {
+        (Some(port), _) => Some(format!("{port}\n")),
+        (None, Address::Unix(address)) => Some(format!("{address}\n")),
+        (None, _) => None,
+    }
 }
