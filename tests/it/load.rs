@@ -52,7 +52,7 @@ fn a_server_without_descriptors_serves_everybody_in_the_end() {
     get([server.port()]).run().code(0).said(poem("fascination"));
     server.wait_for("accepts again; nobody waits");
     let finished = server.stop().code(0).complained("served 201 poems, ");
-    let warnings = finished.stderr.matches(" WARN ").count();
+    let warnings = finished.stderr.matches("\"level\":\"WARN\"").count();
     let complaints = finished
         .stderr
         .matches("cannot accept; new readers wait")

@@ -803,7 +803,7 @@ fn quiet_says_errors_only_and_verbose_says_more() {
         .args(["-vv", "--retry", "0"])
         .run()
         .code(1)
-        .complained(" ERROR ");
+        .complained("\"level\":\"ERROR\"");
 }
 
 #[test]

@@ -20,9 +20,9 @@ pub struct LogRecord {
     /// Which incarnation of its place the process is, from 1.
     #[serde(default, rename = "inc", skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<u64>,
-    /// The number of the event that tells of it.
+    /// The event that it tells of: its number, or a word for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub event: Option<u64>,
+    pub event: Option<Value>,
     /// What happened, in a sentence.
     pub msg: String,
     /// The part of the program that says it.

@@ -496,7 +496,7 @@ fn line() -> impl Strategy<Value = Line> {
                 level: "WARN".into(),
                 path,
                 incarnation,
-                event,
+                event: event.map(Value::from),
                 msg,
                 target,
                 fields: Fields(fields.into_iter().collect()),

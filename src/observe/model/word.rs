@@ -133,8 +133,8 @@ words! {
         MailboxHigh = "mailbox_high",
         /// One turn took too long.
         HandlerSlow = "handler_slow",
-        /// A fault was injected.
-        Chaos = "chaos",
+        /// Something was made to fail on purpose.
+        Fault = "fault",
         /// The configuration was read again.
         Reload = "reload",
     }
