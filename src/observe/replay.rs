@@ -11,8 +11,8 @@ use jiff::Timestamp;
 
 pub use self::recording::{LINE_BYTES_MAX, LINES_MAX, ReadRecordingError, Reader, Recording};
 use super::model::{
-    Dynamic, DynamicExit, Event, EventKind, LastExit, Node, Reason, ReasonKind, State, Supervision,
-    Tree,
+    Dynamic, DynamicExit, Event, EventKind, LastExit, Node, Operator, Reason, ReasonKind, State,
+    Supervision, Tree,
 };
 use super::render::words;
 
@@ -32,8 +32,8 @@ pub(super) const DYNAMIC: &str = "simple_one_for_one";
 #[derive(Debug, Clone)]
 pub struct Replay {
     tree: Tree,
-    /// What the events were that others may be caused by.
-    causes: BTreeMap<u64, EventKind>,
+    /// The events that others may be caused by: what they were, and who did it.
+    causes: BTreeMap<u64, (EventKind, Option<Operator>)>,
     /// When each supervisor restarted children, the oldest first.
     spent: HashMap<String, VecDeque<Timestamp>>,
     missed: u64,
@@ -109,7 +109,8 @@ impl Replay {
             EventKind::Stop => self.change(event, |node| node.state = State::Stopping),
             _ => {}
         }
-        self.causes.insert(event.seq, event.kind.clone());
+        let cause = (event.kind.clone(), event.operator.clone());
+        self.causes.insert(event.seq, cause);
         if self.causes.len() > CAUSES_MAX {
             self.causes.pop_first();
         }
@@ -124,7 +125,7 @@ impl Replay {
         }
     }
 
-    fn cause(&self, event: &Event) -> Option<&EventKind> {
+    fn cause(&self, event: &Event) -> Option<&(EventKind, Option<Operator>)> {
         self.causes.get(&event.cause?)
     }
 
@@ -132,7 +133,7 @@ impl Replay {
         let Some(path) = event.path.as_deref() else {
             return;
         };
-        let is_restart = self.cause(event) == Some(&EventKind::Restart);
+        let is_restart = matches!(self.cause(event), Some((EventKind::Restart, _)));
         let Some(node) = self.node_or_new(path) else {
             return;
         };
@@ -189,13 +190,18 @@ impl Replay {
         else {
             return;
         };
-        let fate = fate(node, &exit.reason, cause.as_ref());
+        let fate = fate(node, &exit.reason, cause.as_ref().map(|(kind, _)| kind));
         let is_root = !path.contains('/');
         vacate(node);
         node.last_exit = Some(exit);
         match fate {
             Fate::Again => node.state = State::Restarting,
-            Fate::Rests => node.state = State::Stopped,
+            Fate::Rests => {
+                node.state = State::Stopped;
+                node.stopped_by = cause
+                    .and_then(|(_, operator)| operator)
+                    .map(|operator| operator.to_string());
+            }
             Fate::Over => node.state = State::Exited,
             Fate::Forgotten => return self.forget(path),
         }

@@ -82,7 +82,7 @@ fn a_person_gets_lines_and_a_block_for_a_crash() {
       supervisor poems
       was handling Recite, mailbox 4, up 1m12s
       byron ctl why crash-918
-12:03:11.204 ERROR child_terminated: panicked supervisor=poems context=child_terminated pid=<0.42.0>
+12:03:11.204 ERROR poems child_terminated: panicked context=child_terminated pid=<0.42.0>
 12:03:11.204 WARN  byron/proxy#1 the fetch failed\u{202e} upstream=127.0.0.1:10000 level_=low error="cannot \"listen\"" active=true
 12:03:11.204 INFO  stopped event=operator
 
@@ -101,7 +101,7 @@ fn a_program_gets_one_object_a_line() {
         &lines,
         snapbox::str![[r#"
 {"ts":"2026-06-21T12:03:11.204Z","level":"ERROR","path":"poems/ecstasy","inc":3,"event":918,"msg":"crashed: panicked","target":"byron_supervisors::crash","pid":"<0.42.0>","reason":"panic","panic":"poem file\nvanished \u001b[2J","location":"src/serve.rs:88:17","in_message":"byron_actors::server::Recite","mailbox":4,"uptime_ms":72000}
-{"ts":"2026-06-21T12:03:11.204Z","level":"ERROR","msg":"child_terminated: panicked","target":"byron_supervisors::supervisor","supervisor":"poems","context":"child_terminated","pid":"<0.42.0>"}
+{"ts":"2026-06-21T12:03:11.204Z","level":"ERROR","path":"poems","msg":"child_terminated: panicked","target":"byron_supervisors::supervisor","context":"child_terminated","pid":"<0.42.0>"}
 {"ts":"2026-06-21T12:03:11.204Z","level":"WARN","path":"byron/proxy","inc":1,"msg":"the fetch failed\u202e","target":"byron::host::logs::tests","upstream":"127.0.0.1:10000","level_":"low","error":"cannot \"listen\"","active":true}
 {"ts":"2026-06-21T12:03:11.204Z","level":"INFO","event":"operator","msg":"stopped","target":"byron::host::logs::tests"}
 

@@ -5,13 +5,14 @@ use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, SystemTime};
 
 use byron_supervisors as supervisors;
-use byron_supervisors::{ExitReason, events_since, snapshot};
+use byron_supervisors::{AutoShutdown, EventDetails, ExitReason, events_since, snapshot};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    Budget, Details, Event, EventKind, Flag, Handling, LastExit, Mailbox, Messages, Node, Reason,
-    ReasonKind, State, Supervision, Tree, Turns, VERSION, bounded,
+    Budget, Details, Dynamic, DynamicExit, Event, EventKind, Flag, Handling, LastExit, Mailbox,
+    Messages, Node, Operator, Reason, ReasonKind, Spec, State, Supervision, Tree, Turns, VERSION,
+    bounded,
 };
 
 impl Tree {
@@ -84,6 +85,7 @@ fn node(node: &supervisors::Node, moment: Moment) -> Node {
             .and_then(|ts| Timestamp::from_microsecond(ts.as_microsecond()).ok()),
         uptime: node.uptime.map(to_microseconds),
         restarts: node.restarts,
+        failures: (node.failures != 0).then_some(node.failures),
         next_attempt: node.state.until().map(|until| moment.of(until)),
         flags: node.flags.names().map(Flag::from).collect(),
         mailbox: vitals.and_then(mailbox),
@@ -106,6 +108,9 @@ fn node(node: &supervisors::Node, moment: Moment) -> Node {
             ..Messages::default()
         }),
         last_exit: node.last_exit.as_ref().map(last_exit),
+        waits_for_sibling: node.waits_for.as_deref().map(str::to_owned),
+        stopped_by: node.stopped_by.as_ref().map(ToString::to_string),
+        spec: node.spec.as_ref().map(spec),
         supervisor: node.supervisor.as_ref().map(supervision),
         children: node
             .children
@@ -157,14 +162,69 @@ fn waiting(vitals: &supervisors::Vitals, moment: Moment) -> Option<Handling> {
 fn supervision(info: &supervisors::SupervisorInfo) -> Supervision {
     Supervision {
         strategy: info.strategy.to_owned(),
-        // A supervisor that tolerates every restart says so with the largest number there is.
-        budget: (info.intensity != u32::MAX).then(|| Budget {
-            used: info.restarts_used as u64,
-            intensity: info.intensity,
-            period: to_microseconds(info.period),
-        }),
+        auto_shutdown: auto_shutdown(info.auto_shutdown),
+        budget: budget(info.budget()),
         children_total: info.children_total as u64,
-        ..Supervision::default()
+        dynamic: info.dynamic.as_ref().map(dynamic),
+    }
+}
+
+/// A supervisor that tolerates every restart says so with the largest number there is.
+fn budget(budget: supervisors::Budget) -> Option<Budget> {
+    (budget.limit != u32::MAX).then(|| Budget {
+        used: budget.used as u64,
+        intensity: budget.limit,
+        period: to_microseconds(budget.period),
+    })
+}
+
+fn auto_shutdown(auto_shutdown: AutoShutdown) -> Option<String> {
+    let word = match auto_shutdown {
+        AutoShutdown::Never => return None,
+        AutoShutdown::AnySignificant => "any_significant",
+        AutoShutdown::AllSignificant => "all_significant",
+    };
+    Some(word.to_owned())
+}
+
+fn spec(spec: &supervisors::ChildSpecInfo) -> Spec {
+    Spec {
+        restart: spec.restart.name().to_owned(),
+        shutdown: spec.shutdown.to_string(),
+        child_type: spec.child_type.name().to_owned(),
+        significant: spec.significant,
+        backoff: spec
+            .backoff
+            .map(|backoff| format!("{:?} to {:?}", backoff.min, backoff.max)),
+    }
+}
+
+fn dynamic(info: &supervisors::DynamicInfo) -> Dynamic {
+    let states = [
+        (State::Starting, info.starting),
+        (State::Running, info.running),
+        (State::Stopping, info.stopping),
+        (State::Restarting, info.restarting),
+    ];
+    let states = states.into_iter().filter(|(_, count)| *count > 0);
+    Dynamic {
+        template: info.template.id.to_string(),
+        spec: Some(spec(&info.template)),
+        max: info.children_max.map(|max| max as u64),
+        by_state: states.map(|(state, count)| (state, count as u64)).collect(),
+        started: info.counts.started,
+        ended: info.counts.ended,
+        restarted: info.counts.restarted,
+        crashed: info.counts.crashed,
+        exits: info.exits.iter().map(dynamic_exit).collect(),
+    }
+}
+
+fn dynamic_exit(exit: &supervisors::DynamicExit) -> DynamicExit {
+    DynamicExit {
+        path: exit.path.to_string(),
+        incarnation: exit.incarnation,
+        exit: last_exit(&exit.exit),
     }
 }
 
@@ -178,7 +238,7 @@ fn last_exit(exit: &supervisors::LastExit) -> LastExit {
 
 impl From<&supervisors::Event> for Event {
     fn from(event: &supervisors::Event) -> Event {
-        Event {
+        let plain = Event {
             path: event.path.as_ref().map(ToString::to_string),
             pid: event.pid.map(supervisors::Pid::as_u64),
             incarnation: (event.incarnation != 0).then_some(event.incarnation),
@@ -190,7 +250,77 @@ impl From<&supervisors::Event> for Event {
                 timestamp(event.at),
                 EventKind::from(event.kind.name()),
             )
-        }
+        };
+        detailed(plain, &event.details)
+    }
+}
+
+/// The event with what is to be known of its kind.
+fn detailed(event: Event, details: &EventDetails) -> Event {
+    match details {
+        EventDetails::Exit {
+            crash,
+            uptime,
+            mailbox_len,
+        } => Event {
+            crash: Some(*crash),
+            uptime: Some(to_microseconds(*uptime)),
+            mailbox_len: Some(*mailbox_len as u64),
+            ..event
+        },
+        EventDetails::Restart {
+            strategy,
+            budget,
+            taken_along,
+        } => Event {
+            strategy: Some((*strategy).to_owned()),
+            budget: self::budget(*budget),
+            ..taking(event, taken_along)
+        },
+        EventDetails::Backoff {
+            delay,
+            until,
+            failures,
+            taken_along,
+        } => Event {
+            delay: Some(to_microseconds(*delay)),
+            until: Some(timestamp(*until)),
+            failures: Some(*failures),
+            ..taking(event, taken_along)
+        },
+        EventDetails::GaveUp { budget } => Event {
+            budget: self::budget(*budget),
+            ..event
+        },
+        EventDetails::GaveUpOn { failures } => Event {
+            failures: Some(*failures),
+            ..event
+        },
+        EventDetails::Operator {
+            operator,
+            action,
+            refused,
+        } => Event {
+            operator: Some(Operator {
+                uid: operator.uid,
+                pid: operator.pid,
+                via: bounded(operator.via.as_str()),
+            }),
+            action: action.map(|action| action.name().to_owned()),
+            refused: refused.as_deref().map(bounded),
+            ..event
+        },
+        // What a later version of the crate tells, this one has no words for.
+        _ => event,
+    }
+}
+
+fn taking(event: Event, taken_along: &supervisors::TakenAlong) -> Event {
+    let named = taken_along.ids.len();
+    Event {
+        taken_along: taken_along.ids.iter().map(ToString::to_string).collect(),
+        taken_along_more: taken_along.total.saturating_sub(named) as u64,
+        ..event
     }
 }
 

@@ -55,15 +55,41 @@ pub struct Event {
     /// What is used of the supervisor's budget, this restart included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// Whom the strategy takes along: the names of the siblings.
+    /// Whom the strategy takes along: the names of the siblings, the first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taken_along: Vec<String>,
+    /// How many siblings more it takes along.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub taken_along_more: u64,
+    /// How often it has failed in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
+    /// Whether the end was the process's own failure, not a signal of somebody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash: Option<bool>,
+    /// How long the process had lived.
+    #[serde(
+        default,
+        rename = "uptime_s",
+        skip_serializing_if = "Option::is_none",
+        with = "super::seconds::option"
+    )]
+    pub uptime: Option<Duration>,
+    /// How many messages waited for it.
+    #[serde(default, rename = "mailbox", skip_serializing_if = "Option::is_none")]
+    pub mailbox_len: Option<u64>,
     /// The type of the message that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Who did it, if a person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<Operator>,
+    /// What the operator did: `restart`, `stop`, `start`, `kill`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// Why it was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// The event that brought this one about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<u64>,
@@ -87,19 +113,32 @@ impl Event {
             strategy: None,
             budget: None,
             taken_along: Vec::new(),
+            taken_along_more: 0,
+            failures: None,
+            crash: None,
+            uptime: None,
+            mailbox_len: None,
             message: None,
             operator: None,
+            action: None,
+            refused: None,
             cause: None,
         }
     }
 
     /// True for the end of a process that somebody should look into.
+    pub fn is_bad_exit(&self) -> bool {
+        let reason = self.reason.as_ref();
+        self.kind == EventKind::Exit && reason.is_some_and(|reason| !reason.kind.is_normal())
+    }
+
+    /// True for a failure of the process's own.
     pub fn is_crash(&self) -> bool {
-        self.kind == EventKind::Exit
-            && self
-                .reason
-                .as_ref()
-                .is_some_and(|reason| !reason.kind.is_normal())
+        let is_failure = || {
+            let kind = self.reason.as_ref().map(|reason| &reason.kind);
+            matches!(kind, Some(ReasonKind::Panic | ReasonKind::Error))
+        };
+        self.kind == EventKind::Exit && self.crash.unwrap_or_else(is_failure)
     }
 
     /// The id of a crash, as logs print it and `ctl why` takes it.
@@ -107,6 +146,10 @@ impl Event {
         self.is_crash()
             .then(|| format!("{CRASH_PREFIX}{}", self.seq))
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Why a process ended.

@@ -44,6 +44,9 @@ pub struct Node {
     /// How often its supervisor has restarted it. How many of them count against the budget is the supervisor's to say.
     #[serde(default)]
     pub restarts: u32,
+    /// How often it has failed in a row, for its backoff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
     /// When the next attempt is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<Timestamp>,
@@ -74,6 +77,9 @@ pub struct Node {
     /// How the incarnation before it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
+    /// The failed sibling with which it was stopped, and for whose next attempt it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for_sibling: Option<String>,
     /// Who stopped it, if a person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<String>,
@@ -104,6 +110,7 @@ impl Node {
             since: None,
             uptime: None,
             restarts: 0,
+            failures: None,
             next_attempt: None,
             mailbox: None,
             messages: None,
@@ -114,6 +121,7 @@ impl Node {
             links: None,
             monitors: None,
             last_exit: None,
+            waits_for_sibling: None,
             stopped_by: None,
             details: Details::default(),
             spec: None,
@@ -393,6 +401,9 @@ pub struct Dynamic {
     /// How its supervisor treats each of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Spec>,
+    /// How many there may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
     /// How many there are in each state.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_state: BTreeMap<State, u64>,

@@ -238,14 +238,23 @@ fn event() -> impl Strategy<Value = Event> {
         option::of(text()),
         option::of(operator),
     );
+    let more = (
+        any::<u64>(),
+        option::of(any::<u32>()),
+        option::of(any::<bool>()),
+        option::of(span()),
+        option::of(any::<u64>()),
+        option::of(text()),
+        option::of(text()),
+    );
     (
         any::<u64>(),
         moment(),
         word(EventKind::KNOWN),
         about,
-        details,
+        (details, more),
     )
-        .prop_map(|(seq, ts, kind, about, details)| Event {
+        .prop_map(|(seq, ts, kind, about, (details, more))| Event {
             path: about.0,
             pid: about.1,
             incarnation: about.2,
@@ -259,6 +268,13 @@ fn event() -> impl Strategy<Value = Event> {
             taken_along: details.4,
             message: details.5,
             operator: details.6,
+            taken_along_more: more.0,
+            failures: more.1,
+            crash: more.2,
+            uptime: more.3,
+            mailbox_len: more.4,
+            action: more.5,
+            refused: more.6,
             ..Event::new(seq, ts, kind)
         })
 }
@@ -302,6 +318,7 @@ fn dynamic() -> impl Strategy<Value = Dynamic> {
             Dynamic {
                 template,
                 spec,
+                max: Some(started),
                 by_state,
                 started,
                 ended,
@@ -412,6 +429,8 @@ fn node() -> impl Strategy<Value = Node> {
                     actor: head.3,
                     incarnation: counts.0,
                     restarts: counts.1,
+                    failures: Some(counts.1),
+                    waits_for_sibling: past.1.clone(),
                     pid: counts.2,
                     since: times.0,
                     uptime: times.1,

@@ -41,7 +41,7 @@ pub fn event_line(event: &Event, look: &Look) -> String {
 }
 
 fn is_bad(event: &Event) -> bool {
-    event.is_crash() || event.kind == EventKind::GaveUp
+    event.is_bad_exit() || event.kind == EventKind::GaveUp
 }
 
 /// What an event says besides its kind and whom it is about.
@@ -51,20 +51,15 @@ pub(crate) fn what(event: &Event) -> String {
         EventKind::Restart => {
             parts.extend(event.strategy.as_deref().map(escape_name));
             parts.extend(event.budget.as_ref().map(words::budget));
-            if !event.taken_along.is_empty() {
-                let names: Vec<_> = event
-                    .taken_along
-                    .iter()
-                    .map(|name| escape_name(name))
-                    .collect();
-                parts.push(format!("takes along {}", names.join(", ")));
-            }
+            parts.extend(taken_along(event));
         }
         EventKind::Backoff => {
             if let Some(delay) = event.delay {
                 parts.push(format!("next attempt after {}", words::exact_span(delay)));
             }
-            parts.extend(event.budget.as_ref().map(words::budget));
+            let failures = event.failures.filter(|failures| *failures > 1);
+            parts.extend(failures.map(|failures| format!("{failures} failures in a row")));
+            parts.extend(taken_along(event));
         }
         _ => {}
     }
@@ -86,6 +81,16 @@ pub(crate) fn what(event: &Event) -> String {
         parts.push(escape_name(&operator.to_string()));
     }
     parts.join(", ")
+}
+
+/// `takes along science, fascination`.
+fn taken_along(event: &Event) -> Option<String> {
+    let names = event.taken_along.iter().map(|name| escape_name(name));
+    let mut names: Vec<_> = names.collect();
+    if event.taken_along_more > 0 {
+        names.push(format!("{} more", event.taken_along_more));
+    }
+    (!names.is_empty()).then(|| format!("takes along {}", names.join(", ")))
 }
 
 #[cfg(test)]

@@ -283,6 +283,9 @@ fn facts(node: &Node) -> Vec<Fact> {
     if let Some(pid) = node.waits_for {
         add(ESSENTIAL, format!("waits for {}", words::pid_text(pid)));
     }
+    if let Some(sibling) = &node.waits_for_sibling {
+        add(VITAL, format!("waits for {}", escape_name(sibling)));
+    }
     if node.restarts > 0 {
         add(ESSENTIAL, format!("restarts {}", node.restarts));
     }

@@ -91,7 +91,7 @@ pub enum WhyError {
     NoExit {
         /// Where.
         place: String,
-        /// The latest crashes below it: their ids and paths.
+        /// The latest that fell below it: their paths and ids.
         crashes_below: Vec<String>,
     },
     /// There is no such place, and there was none.
@@ -206,7 +206,8 @@ impl<'a> Log<'a> {
         };
         let crashes = self.events.iter().rev().filter(is_below);
         let named = crashes.filter_map(|event| {
-            let id = event.crash_id()?;
+            let number = || Some(format!("#{}", event.seq)).filter(|_| event.is_bad_exit());
+            let id = event.crash_id().or_else(number)?;
             Some(format!("{} ({id})", escape_name(event.path.as_deref()?)))
         });
         named.take(NAMED_CRASHES_MAX).collect()

@@ -123,7 +123,7 @@ fn what_an_operator_did_began_it_and_the_next_attempt_is_told() {
     snapbox::assert_data_eq!(
         chain.text(&look(), ts(500)),
         snapbox::str![[r#"
-crash-22: root/poems/ecstasy#2: killed, 478ms ago
+#22: root/poems/ecstasy#2: killed, 478ms ago
   began with  kill by ctl, uid 1000, pid 4242 (#21)
   fell first  root/poems/ecstasy#2: killed
   supervisor  root/poems: waits, then restarts it (#23)
@@ -322,7 +322,7 @@ fn what_cannot_be_told_is_refused_with_the_reason() {
     let error = why(&events, Some(&tree), &Id::Path("poems".into())).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "nothing has ended at root/poems, as far as is known; below it: root/poems/ecstasy (crash-22), \
+        "nothing has ended at root/poems, as far as is known; below it: root/poems/ecstasy (#22), \
          root/poems/ecstasy (crash-11)"
     );
 }
