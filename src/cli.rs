@@ -15,8 +15,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use thiserror::Error;
 
 pub use self::chaos::ChaosSettings;
-pub use self::ctl::{CtlArguments, CtlConfig, Verb};
+pub use self::ctl::{Confirmation, CtlArguments, CtlConfig, Verb};
 pub use self::get::{Expectation, GetArguments, GetConfig, JsonLines, Output};
+pub use self::observe::{ObserveArguments, ObserveConfig, View};
 pub use self::proxy::{Abandon, ProxiedUpstream, ProxyArguments, ProxyConfig};
 pub use self::serve::{Pace, ServeArguments, ServeConfig, ServedPoem};
 pub use self::server::ServerSettings;
@@ -34,6 +35,7 @@ mod chaos;
 mod ctl;
 mod get;
 mod observe;
+mod observed;
 mod proxy;
 mod serve;
 mod server;
@@ -94,6 +96,8 @@ pub enum Command {
     Transform(Box<TransformArguments>),
     /// Serve the poems of other servers, and keep them for a while
     Proxy(Box<ProxyArguments>),
+    /// Show how running instances are, and what happens there
+    Observe(Box<ObserveArguments>),
     /// Ask a running instance how it is, or have it do something
     Ctl(Box<CtlArguments>),
     /// Watch a small poetry network lose actors and none of its poems

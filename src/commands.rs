@@ -8,7 +8,7 @@ use self::get::SinkError;
 use crate::cli::{Cli, Command, Verbosity};
 use crate::exit_code::ExitCode;
 use crate::observe::client::ClientError;
-use crate::observe::{self, About, ObserveSettings, Observer};
+use crate::observe::{About, ObserveSettings, Observer};
 
 mod chaos;
 pub mod completions;
@@ -17,6 +17,7 @@ pub mod demo;
 mod endpoints;
 pub mod get;
 pub mod man;
+pub mod observe;
 pub mod proxy;
 pub mod serve;
 mod server;
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => serve::run(serve.into_config()?),
         Command::Transform(transform) => transform::run(transform.into_config()?),
         Command::Proxy(proxy) => proxy::run(proxy.into_config()?),
+        Command::Observe(observe) => observe::run(observe.into_config()?),
         Command::Ctl(ctl) => ctl::run(ctl.into_config()),
         Command::Demo(demo) => demo::run(demo.verbosity()),
         Command::Completions(arguments) => completions::run(&arguments),
@@ -74,30 +76,20 @@ fn observed(
     verbosity: Verbosity,
     about: About,
 ) -> anyhow::Result<Observer> {
-    match observe::open(settings, about) {
-        Ok(observer) => {
-            if let Some((name, socket)) = observer
-                .whereabouts()
-                .filter(|_| verbosity >= Verbosity::Verbose)
-            {
-                say(&format!(
-                    "byron ctl -i {name} leads here, by {}",
-                    socket.display()
-                ));
-            }
-            Ok(observer)
-        }
-        Err(error) if settings.is_required() => Err(error.into()),
-        Err(error) => {
-            if verbosity > Verbosity::Quiet {
-                say(&format!(
-                    "{:#}; nobody can observe or steer this byron (--observe=none says nothing)",
-                    anyhow::Error::from(error)
-                ));
-            }
-            Ok(Observer::default())
-        }
+    let mut observer = crate::observe::open(settings, about, say)?;
+    if let Some(failure) = observer.failure().filter(|_| verbosity > Verbosity::Quiet) {
+        let failure = anyhow::Error::from(failure);
+        say(&format!(
+            "{failure:#}; nobody can observe or steer this byron (--observe=none says nothing)"
+        ));
     }
+    if let Some((name, socket)) = observer.whereabouts()
+        && verbosity >= Verbosity::Verbose
+    {
+        let socket = socket.display();
+        say(&format!("byron ctl -i {name} leads here, by {socket}"));
+    }
+    Ok(observer)
 }
 
 /// Writes text for a person to standard output, coloured if that is a terminal.

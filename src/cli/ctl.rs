@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use byron_supervisors::Action;
 use clap::{Args, Subcommand};
 
 use super::heading;
@@ -12,6 +13,8 @@ const EXAMPLES: &str = "\
 Examples:
   byron ctl status                                how the instances are
   byron ctl tree                                  the supervision tree of the only one
+  byron ctl why crash-918                         why that actor fell, and what came of it
+  byron ctl kill '*/listeners' --dry-run          what would happen
   byron ctl -i ecstasy stop                       end it in order
   byron ctl -i ssh://john@donne/ecstasy status    on another machine
 ";
@@ -49,8 +52,20 @@ enum VerbArguments {
     Tree,
     /// Whether an instance is running: exit code 0 if it is, 3 if not, 4 if there is none of that name
     IsRunning,
-    /// End the instance in order, as SIGTERM does
-    Stop,
+    /// Why something fell: the chain of causes, and what came of it
+    Why {
+        /// crash-N, the number of an event, a pid such as <0.42.0>, or a path for its last end
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Stop a part of the tree and start it again
+    Restart(DeedArguments),
+    /// Stop a part of the tree, which stays stopped; without PATH end the instance in order, as SIGTERM does
+    Stop(StopArguments),
+    /// Start a part of the tree that was stopped
+    Start(DeedArguments),
+    /// Kill a part of the tree, as a crash would; its supervisor does what it does about a crash
+    Kill(DeedArguments),
     /// Accept nobody new, and end when the last reader has gone
     Drain {
         /// Wait no longer than this
@@ -59,6 +74,68 @@ enum VerbArguments {
     },
     /// Connect standard input and output to the socket of an instance (for ssh://)
     Stdio,
+}
+
+/// A deed, and to whom.
+#[derive(Debug, Args)]
+struct DeedArguments {
+    /// Where: a path of the tree, with or without its root; * and ** stand for several places
+    #[arg(value_name = "PATH")]
+    path: String,
+
+    #[command(flatten)]
+    care: CareArguments,
+}
+
+/// As [`DeedArguments`]; the instance itself, if nothing is said.
+#[derive(Debug, Args)]
+struct StopArguments {
+    /// Where: a path of the tree, with or without its root; * and ** stand for several places
+    #[arg(value_name = "PATH")]
+    path: Option<String>,
+
+    #[command(flatten)]
+    care: CareArguments,
+}
+
+/// How careful a deed is.
+#[derive(Debug, Args)]
+struct CareArguments {
+    /// Say what would happen, and do nothing
+    #[arg(long, help_heading = heading::COMMON)]
+    dry_run: bool,
+
+    /// Do it without asking
+    #[arg(short, long, conflicts_with = "no_input", help_heading = heading::COMMON)]
+    yes: bool,
+
+    /// Never ask: what would have to be confirmed is refused
+    #[arg(long, help_heading = heading::COMMON)]
+    no_input: bool,
+}
+
+/// How a deed that affects others is confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    /// Nothing is done.
+    DryRun,
+    /// It is done.
+    Given,
+    /// Whoever is at the terminal is asked.
+    Ask,
+    /// It is not done.
+    Refused,
+}
+
+impl From<CareArguments> for Confirmation {
+    fn from(care: CareArguments) -> Confirmation {
+        match care {
+            CareArguments { dry_run: true, .. } => Confirmation::DryRun,
+            CareArguments { yes: true, .. } => Confirmation::Given,
+            CareArguments { no_input: true, .. } => Confirmation::Refused,
+            _ => Confirmation::Ask,
+        }
+    }
 }
 
 /// What `byron ctl` is to do.
@@ -81,8 +158,19 @@ pub enum Verb {
     Tree,
     /// Whether it runs.
     IsRunning,
+    /// Why something fell.
+    Why(String),
+    /// Something is done to a part of its tree.
+    Act {
+        /// What.
+        action: Action,
+        /// Where: a path or a pattern.
+        path: String,
+        /// How it is confirmed.
+        confirmation: Confirmation,
+    },
     /// End it in order.
-    Stop,
+    Stop(Confirmation),
     /// Let the readers finish and end it.
     Drain {
         /// How long they may take; as long as they like when absent.
@@ -95,6 +183,11 @@ pub enum Verb {
 impl CtlArguments {
     /// What is to be done.
     pub fn into_config(self) -> CtlConfig {
+        let act = |action, deed: DeedArguments| Verb::Act {
+            action,
+            path: deed.path,
+            confirmation: deed.care.into(),
+        };
         CtlConfig {
             instance: self.instance,
             json: self.json,
@@ -102,7 +195,14 @@ impl CtlArguments {
                 VerbArguments::Status => Verb::Status,
                 VerbArguments::Tree => Verb::Tree,
                 VerbArguments::IsRunning => Verb::IsRunning,
-                VerbArguments::Stop => Verb::Stop,
+                VerbArguments::Why { id } => Verb::Why(id),
+                VerbArguments::Restart(deed) => act(Action::Restart, deed),
+                VerbArguments::Start(deed) => act(Action::Start, deed),
+                VerbArguments::Kill(deed) => act(Action::Kill, deed),
+                VerbArguments::Stop(StopArguments { path, care }) => match path {
+                    Some(path) => act(Action::Stop, DeedArguments { path, care }),
+                    None => Verb::Stop(care.into()),
+                },
                 VerbArguments::Drain { limit } => Verb::Drain { limit },
                 VerbArguments::Stdio => Verb::Stdio,
             },

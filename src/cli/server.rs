@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::chaos::{ChaosArguments, ChaosSettings};
-use super::observe::ObservedArguments;
+use super::observed::ObservedArguments;
 use super::value::parse_count;
 use super::{UsageError, Verbosity, VerbosityArguments, heading};
 use crate::endpoint::{

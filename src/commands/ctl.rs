@@ -1,5 +1,6 @@
 //! `byron ctl`: asks a running instance how it is, and has it do things.
 
+mod act;
 mod stdio;
 
 use actix::System;
@@ -8,15 +9,16 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{print, say, write_stdout};
-use crate::cli::{CtlConfig, Verb};
+use crate::cli::{Confirmation, CtlConfig, Verb};
 use crate::exit_code::ExitCode;
 use crate::host::terminal::look;
 use crate::observe::InstanceAddress;
-use crate::observe::client::{Client, ClientError, Told};
+use crate::observe::client::{Client, ClientError, Told, percent_encoded};
 use crate::observe::discovery::{self, FindInstanceError};
 use crate::observe::model::Tree;
 use crate::observe::protocol::{Deed, End, Health, Status};
 use crate::observe::render::{status_text, tree_text};
+use crate::observe::why::Chain;
 
 /// Does one thing to one instance.
 pub fn run(config: CtlConfig) -> anyhow::Result<ExitCode> {
@@ -29,7 +31,21 @@ async fn ctl(config: CtlConfig) -> anyhow::Result<ExitCode> {
         Verb::Status => status(address, config.json).await,
         Verb::Tree => tree(address, config.json).await,
         Verb::IsRunning => is_running(address, config.json).await,
-        Verb::Stop => end(address, config.json, "/v1/stop", json!({})).await,
+        Verb::Why(id) => why(address, config.json, id).await,
+        Verb::Act {
+            action,
+            path,
+            confirmation,
+        } => act::act(address, config.json, *action, path, *confirmation).await,
+        Verb::Stop(Confirmation::DryRun) => {
+            let client = Client::connect(address).await?;
+            print(&format!(
+                "stop {}: ends it in order, as SIGTERM does\n",
+                client.instance()
+            ))?;
+            Ok(ExitCode::Done)
+        }
+        Verb::Stop(_) => end(address, config.json, "/v1/stop", json!({})).await,
         Verb::Drain { limit } => {
             let body = json!({ "limit_s": limit.map(|limit| limit.as_secs_f64()) });
             end(address, config.json, "/v1/drain", body).await
@@ -86,6 +102,25 @@ async fn tree(address: Option<&InstanceAddress>, is_json: bool) -> anyhow::Resul
     } else {
         let tree: Tree = client.get("/v1/tree").await?;
         print(&tree_text(&tree, &look()))?;
+    }
+    Ok(ExitCode::Done)
+}
+
+async fn why(
+    address: Option<&InstanceAddress>,
+    is_json: bool,
+    id: &str,
+) -> anyhow::Result<ExitCode> {
+    let mut client = Client::connect(address).await?;
+    let path = format!("/v1/why/{}", percent_encoded(id));
+    if is_json {
+        write_stdout(&client.get_bytes(&path).await?)?;
+    } else {
+        let chain: Chain = client.get(&path).await?;
+        print(&format!(
+            "{}\n",
+            chain.text(&look(), Timestamp::now()).trim_end()
+        ))?;
     }
     Ok(ExitCode::Done)
 }

@@ -23,7 +23,9 @@ use crate::endpoint::ListenEndpoint;
 use crate::exit_code::ExitCode;
 use crate::host::signals::{Request, Signals};
 use crate::host::{FOREVER, stdio};
+use crate::observe::history::story_of_end;
 use crate::observe::model::Endpoint;
+use crate::observe::render::Look;
 use crate::observe::{About, Observer, Order};
 use crate::present::chaos::Outcome;
 use crate::present::message::{counted, elapsed_text};
@@ -167,7 +169,9 @@ impl Servers {
             tokio::select! {
                 _ = &mut all_over => return outcome_on_stdio(served, settings.linger),
                 reason = &mut root_exit => {
-                    say.error(&format!("the root supervisor gave up ({reason}); -v says why, and so do the lines above"));
+                    let story = story_of_end(root.pid(), &Look::plain());
+                    let story = story.map(|story| format!("; what led to it:\n{}", story.trim_end()));
+                    say.error(&format!("the root supervisor gave up ({reason}){}", story.unwrap_or_default()));
                     return ExitCode::GaveUp;
                 }
                 request = signals.next() => match request {

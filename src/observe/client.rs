@@ -349,6 +349,19 @@ impl Client {
     }
 }
 
+/// A text as a part of a path or a query: what is neither letter, digit nor `-._~` as `%XX`.
+pub fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded += &format!("%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 /// A running `ssh`, whose standard input and output are the two directions of one socket.
 #[derive(Debug)]
 struct Tunnel(Child);
@@ -383,5 +396,19 @@ impl Drop for Tunnel {
         // Without a reader it ends by itself, but not before it writes something.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_part_of_a_path() {
+        assert_eq!(
+            percent_encoded("byron/listener-0-::1?a=b&c"),
+            "byron%2Flistener-0-%3A%3A1%3Fa%3Db%26c"
+        );
+        assert_eq!(percent_encoded("poëm *"), "po%C3%ABm%20%2A");
     }
 }

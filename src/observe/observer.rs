@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::future::pending;
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use super::directory::{self, DirectoryError};
 use super::model::{Endpoint, Instance};
 use super::name::InstanceName;
+use super::recorder::{RecordError, RecordedCounts, Recorder};
 use super::registration::{Claim, ClaimError, Wanted};
 use super::server::{self, BindSocketError, Order, Server};
 use crate::exit_code::ExitCode;
@@ -24,6 +26,8 @@ pub struct ObserveSettings {
     pub listen: Listen,
     /// What it is called; otherwise after what it does.
     pub name: Option<InstanceName>,
+    /// Where what happens is recorded.
+    pub record: Option<PathBuf>,
 }
 
 /// Where the socket of an instance is.
@@ -68,6 +72,9 @@ pub enum OpenError {
     /// The socket is not to be had.
     #[error(transparent)]
     Socket(#[from] BindSocketError),
+    /// The file for what happens is not to be had.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The system has no thread for it.
     #[error("cannot answer on {}", socket.display())]
     Serve {
@@ -82,6 +89,8 @@ pub enum OpenError {
 #[derive(Debug, Default)]
 pub struct Observer {
     open: Option<Open>,
+    recorder: Option<Recorder>,
+    failure: Option<OpenError>,
 }
 
 /// In the order in which it goes: the server before the name, the socket between them.
@@ -104,19 +113,61 @@ impl Drop for SocketFile {
     }
 }
 
-/// Makes this program an instance that others find, and answers them.
+/// Makes this program an instance that others find, answers them, and records what happens: each as far as it is wanted.
+/// `say` is told when the recording fails.
 ///
 /// # Errors
-/// The name is taken, or the socket cannot be opened.
-pub fn open(settings: &ObserveSettings, about: About) -> Result<Observer, OpenError> {
+/// The recording cannot begin, or the instance cannot be observed and is required to.
+pub fn open(
+    settings: &ObserveSettings,
+    about: About,
+    say: fn(&str),
+) -> Result<Observer, OpenError> {
+    let mut observer = Observer::default();
+    let wanted = settings
+        .name
+        .clone()
+        .unwrap_or_else(|| InstanceName::resembling(&about.title));
+    let site = match claim(settings, &wanted) {
+        Ok(site) => site,
+        Err(error) if settings.is_required() => return Err(error),
+        Err(error) => {
+            observer.failure = Some(error);
+            None
+        }
+    };
+    let (name, socket) = match &site {
+        Some(site) => (&site.claim.name, Some(&*site.socket.0)),
+        None => (&wanted, None),
+    };
+    let instance = instance(name, socket, about);
+    if let Some(path) = &settings.record {
+        observer.recorder = Some(Recorder::start(path, instance.clone(), say)?);
+    }
+    if let Some(site) = site {
+        let counts = observer.recorder.as_ref().map(Recorder::recorded);
+        observer.open = Some(site.serve(instance, counts)?);
+    }
+    Ok(observer)
+}
+
+/// A name and a socket at which nobody answers yet.
+struct Site {
+    claim: Claim,
+    socket: SocketFile,
+    listener: UnixListener,
+}
+
+/// The name and the socket, if there is to be one.
+fn claim(settings: &ObserveSettings, name: &InstanceName) -> Result<Option<Site>, OpenError> {
     if settings.listen == Listen::Off {
-        return Ok(Observer::default());
+        return Ok(None);
     }
     let directory = directory::locate();
     directory::create(&directory)?;
     let wanted = match &settings.name {
-        Some(name) => Wanted::Exactly(name.clone()),
-        None => Wanted::Like(InstanceName::resembling(&about.title)),
+        Some(_) => Wanted::Exactly(name.clone()),
+        None => Wanted::Like(name.clone()),
     };
     let claim = Claim::take(&directory, wanted)?;
     let path = match &settings.listen {
@@ -124,32 +175,49 @@ pub fn open(settings: &ObserveSettings, about: About) -> Result<Observer, OpenEr
         Listen::Off | Listen::Here | Listen::IfPossible => claim.socket_path(),
     };
     let listener = server::bind(&path)?;
-    let socket = SocketFile(path);
-    let instance = instance(&claim.name, &socket.0, about);
-    let (server, orders) =
-        Server::start(listener, instance.clone()).map_err(|source| OpenError::Serve {
-            socket: socket.0.clone(),
-            source,
-        })?;
-    // Last: whoever finds it can ask it.
-    claim.publish(&socket.0, instance)?;
-    Ok(Observer {
-        open: Some(Open {
+    Ok(Some(Site {
+        claim,
+        socket: SocketFile(path),
+        listener,
+    }))
+}
+
+impl Site {
+    fn serve(
+        self,
+        instance: Instance,
+        recorded: Option<RecordedCounts>,
+    ) -> Result<Open, OpenError> {
+        let Site {
+            claim,
+            socket,
+            listener,
+        } = self;
+        let (server, orders) =
+            Server::start(listener, instance.clone(), recorded).map_err(|source| {
+                OpenError::Serve {
+                    socket: socket.0.clone(),
+                    source,
+                }
+            })?;
+        // Last: whoever finds it can ask it.
+        claim.publish(&socket.0, instance)?;
+        Ok(Open {
             server,
             orders,
             socket,
             claim,
-        }),
-    })
+        })
+    }
 }
 
-fn instance(name: &InstanceName, socket: &Path, about: About) -> Instance {
+fn instance(name: &InstanceName, socket: Option<&Path>, about: About) -> Instance {
     let mut endpoints = about.endpoints;
-    endpoints.push(Endpoint {
+    endpoints.extend(socket.map(|socket| Endpoint {
         what: "observe".to_owned(),
         at: format!("unix:{}", socket.display()),
         port: None,
-    });
+    }));
     Instance {
         name: name.to_string(),
         pid: std::process::id(),
@@ -170,10 +238,18 @@ impl Observer {
         Some((&open.claim.name, &open.socket.0))
     }
 
+    /// Why there is no socket, though there should be one.
+    pub fn failure(&mut self) -> Option<OpenError> {
+        self.failure.take()
+    }
+
     /// From now on the instance does what it was started for.
     pub fn ready(&self) {
         if let Some(open) = &self.open {
             open.server.ready();
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.ready();
         }
     }
 
@@ -193,6 +269,9 @@ impl Observer {
     pub async fn close(self, code: ExitCode) {
         if let Some(open) = self.open {
             open.server.close(code).await;
+        }
+        if let Some(recorder) = self.recorder {
+            recorder.finish();
         }
     }
 }

@@ -7,6 +7,10 @@
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/tree` | [`Tree`](super::model::Tree) |
 //! | `GET /v1/events?since=SEQ` | server-sent events, each a [`Line`](super::model::Line); then [`End`] |
+//! | `GET /v1/recent?count=N` | [`Recent`]: the last events |
+//! | `GET /v1/why/ID` | [`Chain`](super::why::Chain): what led to an event, or to the last exit at a path |
+//! | `GET /v1/consequence?action=kill&path=PATTERN` | [`Outlook`]: what that would bring about |
+//! | `POST /v1/children/PATH/restart`, `stop`, `start`, `kill` | [`Deed`], when it is done |
 //! | `POST /v1/drain`, `/v1/stop` | [`Deed`]; the instance ends |
 //! | `GET /healthz`, `/readyz` | [`Health`] |
 //!
@@ -15,7 +19,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Instance, VERSION};
+use super::model::{Event, Instance, VERSION};
 
 /// How an instance is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,9 +51,23 @@ pub struct Status {
     /// How many events followers have missed, for they read too slowly.
     #[serde(default)]
     pub followers_missed: u64,
+    /// What became of the events that are recorded, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
     /// How many connections were closed, for they were another user's.
     #[serde(default)]
     pub strangers: u64,
+}
+
+/// What became of the events that are recorded to a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The file.
+    pub path: String,
+    /// How many events are in it.
+    pub written: u64,
+    /// How many are not, for the disk did not take them in time.
+    pub lost: u64,
 }
 
 /// A place of the tree that does not run.
@@ -71,6 +89,62 @@ pub struct Health {
     /// Why not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_ready: Vec<NotReady>,
+}
+
+/// The last events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
+    /// The version of the format.
+    pub v: u32,
+    /// The oldest first.
+    pub events: Vec<Event>,
+}
+
+/// What a deed would bring about, at each place that a pattern stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// The version of the format.
+    pub v: u32,
+    /// `restart`, `stop`, `start` or `kill`.
+    pub action: String,
+    /// Place by place, in the order of the tree.
+    pub places: Vec<Prospect>,
+}
+
+/// What a deed would bring about at one place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prospect {
+    /// The place.
+    pub path: String,
+    /// The consequence in one line; or why it would be refused.
+    pub text: String,
+    /// Whether it would be refused.
+    #[serde(default)]
+    pub is_refused: bool,
+    /// Whether others than the place itself end with it, or the place supervises others.
+    #[serde(default)]
+    pub affects_others: bool,
+    /// The places that end.
+    #[serde(default)]
+    pub ends: Vec<String>,
+    /// The places that start, in order.
+    #[serde(default)]
+    pub starts: Vec<String>,
+    /// The places that are there afterwards and run no more.
+    #[serde(default)]
+    pub stops: Vec<String>,
+    /// How many dynamic children end with it.
+    #[serde(default)]
+    pub drops: u64,
+    /// The supervisors that give up, from below upwards.
+    #[serde(default)]
+    pub gives_up: Vec<String>,
+    /// Whether the whole tree ends.
+    #[serde(default)]
+    pub ends_tree: bool,
+    /// Whether it may come differently, since something else is under way.
+    #[serde(default)]
+    pub is_uncertain: bool,
 }
 
 /// What was done.

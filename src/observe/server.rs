@@ -4,6 +4,7 @@
 //! himself. It asks no actor for anything; what it tells is read from tables that are there anyway.
 
 mod answer;
+mod children;
 mod follow;
 mod peer;
 mod routes;
@@ -34,6 +35,7 @@ use self::peer::{Admission, Peer};
 use super::directory::own_uid;
 use super::model::{Instance, VERSION};
 use super::protocol::End;
+use super::recorder::RecordedCounts;
 use crate::exit_code::ExitCode;
 
 /// How many connections there may be; more wait.
@@ -85,6 +87,7 @@ pub enum BindSocketError {
 /// What the server's handlers share.
 struct Shared {
     instance: Instance,
+    recorded: Option<RecordedCounts>,
     admission: Admission,
     orders: mpsc::Sender<Order>,
     is_ready: AtomicBool,
@@ -135,10 +138,12 @@ impl Server {
     pub(super) fn start(
         listener: UnixListener,
         instance: Instance,
+        recorded: Option<RecordedCounts>,
     ) -> io::Result<(Server, mpsc::Receiver<Order>)> {
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         let shared = Arc::new(Shared {
             instance,
+            recorded,
             admission: Admission::of(own_uid()),
             orders,
             is_ready: AtomicBool::new(false),

@@ -36,6 +36,7 @@ Commands:
   get          Get poems from servers and print them in order
   serve        Serve poems
   transform    Make other poems of poems, for whoever asks
+  observe      Show how running instances are, and what happens there
   ctl          Ask a running instance how it is, or have it do something
   demo         Watch a small poetry network lose actors and none of its poems
   completions  Print a script that completes commands for a shell
@@ -141,7 +142,7 @@ For more information, try '--help'.
         str![[r#"
 byron: unrecognized subcommand 'serv'
 
-  tip: a similar subcommand exists: 'serve'
+  tip: some similar subcommands exist: 'observe', 'serve'
 
 Usage: byron [OPTIONS] <COMMAND>
 
@@ -195,6 +196,7 @@ fn the_manual_has_a_page_for_each_command_with_every_exit_code() {
         "byron",
         "byron-get",
         "byron-serve",
+        "byron-observe",
         "byron-ctl",
         "byron-demo",
         "byron-completions",

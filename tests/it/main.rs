@@ -11,6 +11,7 @@ mod observe;
 mod peers;
 mod proxy;
 mod serve_and_get;
+mod steering;
 mod support;
 mod terminal;
 mod tidy;

@@ -429,6 +429,33 @@ fn settled(mut command: Command) -> Command {
     command
 }
 
+/// Starts `byron` with these words of a shell, on a terminal of 100 columns; util-linux `script` is the terminal.
+#[track_caller]
+pub(crate) fn on_terminal(words: &str) -> Process {
+    on_terminal_with(words, &[])
+}
+
+/// The same, with more of an environment.
+#[track_caller]
+pub(crate) fn on_terminal_with(words: &str, environment: &[(&str, &str)]) -> Process {
+    let program = env!("CARGO_BIN_EXE_byron");
+    let mut command = Command::new("script");
+    command
+        .args(["-q", "-e", "-c"])
+        .arg(format!("stty rows 30 cols 100; exec '{program}' {words}"))
+        .arg("/dev/null")
+        .env("SHELL", "/bin/sh")
+        .env("TERM", "xterm")
+        .env("XDG_RUNTIME_DIR", runtime_directory())
+        // A terminal whose keyboard is gone tells its programs so.
+        .stdin(Stdio::piped());
+    for variable in ["NO_COLOR", "BYRON_COLOR", "CLICOLOR_FORCE", "CI", "COLUMNS"] {
+        command.env_remove(variable);
+    }
+    command.envs(environment.iter().copied());
+    Process::start(&mut command)
+}
+
 /// `byron get`, to be given more arguments.
 pub(crate) struct Get {
     command: Command,

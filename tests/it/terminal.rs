@@ -1,40 +1,15 @@
 //! What a person at a terminal sees; util-linux `script` is the terminal.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
 
-use crate::support::{Nobody, Peer, Process, byron, file, names, runtime_directory, server_of};
+use crate::support::{
+    Nobody, Peer, Process, byron, file, names, on_terminal, on_terminal_with, server_of,
+};
 
 /// What a poem should not be able to do to a terminal: a new title, a clear screen, text that runs backwards.
 const ATTACK: &str = "\x1b]0;owned\x07\x1b[2Jharmless\u{202e}\u{9b}1m\n";
 
 const ATTACK_SHOWN: &str = r"\x1b]0;owned\x07\x1b[2Jharmless\u{202e}\u{9b}1m";
-
-/// Starts `byron` with these words of a shell, on a terminal of 100 columns.
-#[track_caller]
-fn on_terminal(words: &str) -> Process {
-    on_terminal_with(words, &[])
-}
-
-#[track_caller]
-fn on_terminal_with(words: &str, environment: &[(&str, &str)]) -> Process {
-    let program = env!("CARGO_BIN_EXE_byron");
-    let mut command = Command::new("script");
-    command
-        .args(["-q", "-e", "-c"])
-        .arg(format!("stty rows 30 cols 100; exec '{program}' {words}"))
-        .arg("/dev/null")
-        .env("SHELL", "/bin/sh")
-        .env("TERM", "xterm")
-        .env("XDG_RUNTIME_DIR", runtime_directory())
-        // A terminal whose keyboard is gone tells its programs so.
-        .stdin(Stdio::piped());
-    for variable in ["NO_COLOR", "BYRON_COLOR", "CLICOLOR_FORCE", "CI", "COLUMNS"] {
-        command.env_remove(variable);
-    }
-    command.envs(environment.iter().copied());
-    Process::start(&mut command)
-}
 
 /// The lines that are left on a terminal on which nothing but single lines was ever rewritten.
 fn screen(sent: &[u8]) -> Vec<String> {

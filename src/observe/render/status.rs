@@ -63,6 +63,17 @@ pub fn status_text(status: &Status, now: Timestamp, look: &Look) -> String {
         ),
     );
     line("Events", events(status));
+    if let Some(recorded) = &status.recorded {
+        line(
+            "Record",
+            format!(
+                "{} ({} written, {} lost)",
+                escape_name(&recorded.path),
+                recorded.written,
+                recorded.lost
+            ),
+        );
+    }
     if status.strangers > 0 {
         line(
             "Strangers",
@@ -109,7 +120,7 @@ mod tests {
 
     use super::*;
     use crate::observe::model::{Endpoint, Instance, VERSION};
-    use crate::observe::protocol::NotReady;
+    use crate::observe::protocol::{NotReady, Recorded};
 
     #[test]
     fn it_reads_like_the_status_of_a_unit() {
@@ -142,6 +153,11 @@ mod tests {
             dropped: 0,
             followers: 1,
             followers_missed: 3,
+            recorded: Some(Recorded {
+                path: "/tmp/a.jsonl".to_owned(),
+                written: 17,
+                lost: 0,
+            }),
             strangers: 1,
         };
         let look = Look {
@@ -159,6 +175,7 @@ mod tests {
      Listen: 127.0.0.1:10000 (ecstasy)
        Tree: 12 actors running, 1 restart
      Events: 918, 0 dropped; 1 follower, 3 missed
+     Record: /tmp/a.jsonl (17 written, 0 lost)
   Strangers: 1 connection of other users closed
 "#]]
         );

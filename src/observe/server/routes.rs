@@ -9,11 +9,14 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use byron_supervisors::events_since;
 use serde::{Deserialize, Serialize};
 
+use super::super::history::known_events;
 use super::super::model::{Node, State, Tree, VERSION};
-use super::super::protocol::{Deed, Health, NotReady, Status};
-use super::answer::{Answer, Refused, body, ok};
+use super::super::protocol::{Deed, Health, NotReady, Recent, Status};
+use super::super::recorder::RecordedCounts;
+use super::super::why::{Id, WhyError, why as tell_why};
+use super::answer::{Answer, Refused, body, json, ok};
+use super::children::{self, operator};
 use super::follow::Follower;
-use super::peer::Peer;
 use super::{Order, Shared};
 
 /// What there is, for whoever asks for something else.
@@ -21,6 +24,10 @@ const PATHS: &[&str] = &[
     "GET /v1/status",
     "GET /v1/tree",
     "GET /v1/events?since=SEQ",
+    "GET /v1/recent?count=N",
+    "GET /v1/why/ID",
+    "GET /v1/consequence?action=kill&path=PATTERN",
+    "POST /v1/children/PATH/restart|stop|start|kill",
     "POST /v1/drain",
     "POST /v1/stop",
     "GET /healthz",
@@ -34,6 +41,13 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(get("/v1/status", web::get().to(status)))
         .service(get("/v1/tree", web::get().to(tree)))
         .service(get("/v1/events", web::get().to(events)))
+        .service(get("/v1/recent", web::get().to(recent)))
+        .service(get("/v1/why/{id:.*}", web::get().to(why)))
+        .service(get("/v1/consequence", web::get().to(children::outlook)))
+        .service(post(
+            "/v1/children/{path:.*}/{action}",
+            web::post().to(children::act),
+        ))
         .service(get("/healthz", web::get().to(healthz)))
         .service(get("/readyz", web::get().to(readyz)))
         .service(post("/v1/drain", web::post().to(drain)))
@@ -123,6 +137,7 @@ async fn status(shared: Data<Shared>) -> HttpResponse {
         dropped: tree.dropped,
         followers: shared.followers.load(Ordering::Relaxed),
         followers_missed: shared.missed.load(Ordering::Relaxed),
+        recorded: shared.recorded.as_ref().map(RecordedCounts::now),
         strangers: shared.admission.strangers(),
     })
 }
@@ -145,7 +160,7 @@ async fn readyz(shared: Data<Shared>) -> HttpResponse {
 }
 
 fn health(status: StatusCode, not_ready: Vec<NotReady>) -> HttpResponse {
-    super::answer::json(
+    json(
         status,
         &Health {
             v: VERSION,
@@ -208,6 +223,34 @@ async fn events(
         .streaming(follower.stream()))
 }
 
+/// How many events are wanted.
+#[derive(Debug, Deserialize)]
+struct Count {
+    count: Option<usize>,
+}
+
+async fn recent(query: Result<Query<Count>, actix_web::Error>) -> Answer {
+    let Query(Count { count }) = query.map_err(|_| {
+        Refused::new(
+            StatusCode::BAD_REQUEST,
+            "count",
+            "count is a number of events",
+        )
+    })?;
+    let mut events = known_events();
+    let skipped = events.len().saturating_sub(count.unwrap_or(usize::MAX));
+    events.drain(..skipped);
+    Ok(ok(&Recent { v: VERSION, events }))
+}
+
+async fn why(id: web::Path<String>) -> Answer {
+    let not_found =
+        |error: WhyError| Refused::new(StatusCode::NOT_FOUND, "event", error.to_string());
+    let id = Id::parse(&id).map_err(not_found)?;
+    let chain = tell_why(&known_events(), Some(&Tree::now()), &id).map_err(not_found)?;
+    Ok(ok(&chain))
+}
+
 /// A drain may have a limit of its own.
 #[derive(Debug, Default, Deserialize)]
 struct DrainBody {
@@ -240,15 +283,16 @@ async fn stop(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> A
 
 /// Gives the command its order, with the operator's event before it.
 fn give(request: &HttpRequest, shared: &Shared, order: Order, what: &str) -> Answer {
-    let done = format!("{} {what} {}", operator(request), shared.instance.name);
-    let event = byron_supervisors::record_operator(done.clone(), None);
-    tracing::info!(event = "operator", done, "by an operator");
+    let name = &shared.instance.name;
+    let operator = operator(request);
+    let event = operator.record(&format!("{what} {name}"), None);
+    tracing::info!(event, %operator, "{what} {name}");
     match shared.orders.try_send(order) {
-        Ok(()) => Ok(super::answer::json(
+        Ok(()) => Ok(json(
             StatusCode::ACCEPTED,
             &Deed {
                 v: VERSION,
-                done,
+                done: format!("{what} {name}"),
                 event,
             },
         )),
@@ -257,16 +301,5 @@ fn give(request: &HttpRequest, shared: &Shared, order: Order, what: &str) -> Ans
             "ending",
             "it ends already",
         )),
-    }
-}
-
-fn operator(request: &HttpRequest) -> String {
-    match request.conn_data::<Peer>() {
-        Some(Peer {
-            uid,
-            pid: Some(pid),
-        }) => format!("uid {uid}, pid {pid},"),
-        Some(Peer { uid, pid: None }) => format!("uid {uid}"),
-        None => "somebody".to_owned(),
     }
 }
