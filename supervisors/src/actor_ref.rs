@@ -12,28 +12,72 @@ use std::time::Duration;
 use actix::{Actor, Addr, Handler, Message};
 use tokio::sync::oneshot;
 
+use crate::bound::{Effects, Mailbox, Offer};
 use crate::context::Context;
+use crate::dead_letter::{self, Addressee, Undelivered};
 use crate::exit::{Down, Exit, ExitReason};
 use crate::mailbox::{Letter, QueueOf};
 use crate::monitor::{self, Exited};
 use crate::panics::{self, drop_each};
 use crate::pid::{self, Pid};
-use crate::process::{Core, Observer, Process, Started, TrapExit};
+use crate::process::{Core, MailboxView, Observer, Process, Started, TrapExit};
 
 /// What a process and its handles share.
 pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) core: Core,
     pub(crate) queue: QueueOf<A>,
+    pub(crate) is_bounded: bool,
 }
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
-    pub(crate) fn push<M>(&self, letter: Letter<M>) -> Result<(), Letter<M>>
+    /// Puts a letter into the mailbox, or says why not. `is_ask`: somebody waits for its answer.
+    fn post<M>(&self, letter: Letter<M>, is_ask: bool) -> Result<u64, Refused<M>>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        self.queue.lock().push(letter)
+        if !self.is_bounded {
+            let posted = self.queue.lock().push(letter);
+            return posted.map(|()| 0).map_err(Refused::Dead);
+        }
+        let (offer, effects) = self.queue.lock().offer(letter, is_ask);
+        self.see_to(effects);
+        match offer {
+            Offer::Taken(number) => Ok(number),
+            Offer::Dead(letter) => Err(Refused::Dead(letter)),
+            Offer::Full(letter) => Err(Refused::Full(letter)),
+            Offer::Overflow(letter, overflow) => {
+                self.core.condemn(ExitReason::error(overflow));
+                Err(Refused::Overflow(letter))
+            }
+        }
+    }
+
+    /// What an offer brings about besides, outside the queue's lock.
+    pub(crate) fn see_to(&self, effects: Effects<A>) {
+        if effects.evicted.is_some() {
+            dead_letter::lose(&self.core, effects.evicted, &Undelivered::Dropped);
+        }
+        if effects.is_high {
+            self.core.tell_full();
+        }
+    }
+
+    /// The message was not posted, and its sender does not want it back.
+    fn lose<M: Message + 'static>(&self, refused: Refused<M>) {
+        let (letter, reason) = match refused {
+            Refused::Dead(letter) => (letter, Undelivered::Exited(self.why_dead())),
+            Refused::Full(letter) | Refused::Overflow(letter) => (letter, Undelivered::Full),
+        };
+        dead_letter::lose(&self.core, [letter], &reason);
+    }
+
+    /// Why the mailbox is closed, as far as it is known.
+    fn why_dead(&self) -> ExitReason {
+        self.loss()
+            .or_else(|| self.core.exit_reason())
+            .unwrap_or(ExitReason::NoProc)
     }
 
     /// For what this process has asked to hear: once it gives its mailbox to the next incarnation, it is told no more.
@@ -53,6 +97,13 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 }
 
+/// A letter that was not taken in.
+enum Refused<M: Message + 'static> {
+    Dead(Letter<M>),
+    Full(Letter<M>),
+    Overflow(Letter<M>),
+}
+
 impl<A: Actor<Context = Context<A>>> Shared<A> {
     /// Whether what is queued waits for the next incarnation. Without a supervisor there is none; one that is about to be
     /// dead has closed the queue.
@@ -68,11 +119,43 @@ impl<A: Actor<Context = Context<A>>> Process for Shared<A> {
         &self.core
     }
 
-    fn mailbox_len(&self) -> Option<usize> {
-        Some(self.queue.lock().mail.len() + self.core.taken.load(Ordering::Relaxed))
+    fn mailbox(&self) -> Option<MailboxView> {
+        let queue = self.queue.lock();
+        Some(match &queue.bound {
+            Some(bound) => MailboxView {
+                len: bound.len(),
+                mailbox: Mailbox::bounded(bound.capacity, bound.overflow),
+                senders_waiting: bound.line_len(),
+                refused: bound.refused(),
+            },
+            None => MailboxView {
+                len: queue.mail.len() + self.core.taken.load(Ordering::Relaxed),
+                mailbox: Mailbox::UNBOUNDED,
+                senders_waiting: 0,
+                refused: 0,
+            },
+        })
     }
 
-    fn close(&self) -> usize {
+    fn withdraw(&self, number: u64) {
+        let mut queue = self.queue.lock();
+        let withdrawn = queue
+            .bound
+            .as_mut()
+            .and_then(|bound| bound.withdraw(number));
+        drop(queue);
+        drop(withdrawn);
+    }
+
+    fn was_dropped(&self, number: u64) -> bool {
+        let mut queue = self.queue.lock();
+        queue
+            .bound
+            .as_mut()
+            .is_some_and(|bound| bound.was_dropped(number))
+    }
+
+    fn close(&self, reason: &ExitReason) -> usize {
         if self.keeps_mailbox() {
             let mut queue = self.queue.lock();
             let personal = queue.take_personal();
@@ -81,11 +164,17 @@ impl<A: Actor<Context = Context<A>>> Process for Shared<A> {
             drop_each(personal);
             return len;
         }
-        self.queue.throw_away()
+        let reason = Undelivered::Exited(reason.clone());
+        let (len, lost) = self.queue.throw_away(|| Addressee::of(&self.core), &reason);
+        if lost > 0 {
+            self.core.lost.fetch_add(lost, Ordering::Relaxed);
+        }
+        len
     }
 
     fn loss(&self) -> Option<ExitReason> {
-        self.queue.kept()?.last_exit.lock().clone()
+        let last_exit = self.queue.kept()?.last_exit.lock();
+        last_exit.as_ref().map(|(reason, _)| reason.clone())
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -178,43 +267,62 @@ impl<A: Actor<Context = Context<A>>> ActorRef<A> {
         self.0.core.exit_reason()
     }
 
-    /// How many messages wait. Those sent through an [`addr`](Self::addr) count once the process has looked at them.
+    /// How many messages wait; in a bounded mailbox, those that count. Those sent through an [`addr`](Self::addr) count once the process has looked at them.
     pub fn mailbox_len(&self) -> usize {
-        self.0.mailbox_len().unwrap_or(0)
+        self.0.mailbox().map_or(0, |mailbox| mailbox.len)
     }
 
     /// An actix address, for the code that needs one. Closed if the process is dead.
+    ///
+    /// A bounded mailbox bounds what comes through addresses as well as actix allows. Each message is counted, and its
+    /// overflow decided, when the process next looks: before every message it handles, and also while it waits
+    /// (`ctx.wait`), but not while a handler runs. With `Block`, what finds no room stays in actix's own channel: `send` and
+    /// `await` on an `Addr` wait there (up to the capacity, and one more for every copy of the address), `do_send` does
+    /// not, and a `Down` may overtake it. Whoever asks hears no more than actix's `MailboxError::Closed`.
     pub fn addr(&self) -> Addr<A> {
         self.0.queue.lock().addr()
     }
 
-    /// Sends a message and forgets it (OTP's cast). If the process is dead, so is the message.
+    /// Sends a message and forgets it (OTP's cast). If the process is dead, or its mailbox is full, it is a dead letter
+    /// ([`dead_letters`](crate::dead_letters)).
     pub fn do_send<M>(&self, message: M)
     where
         A: Handler<M>,
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        let _ = self.0.push(Letter::new(message, None));
+        if let Err(refused) = self.0.post(Letter::new(message, None), false) {
+            self.0.lose(refused);
+        }
     }
 
-    /// Sends a message, or gives it back if the process is dead.
+    /// Sends a message, or gives it back.
     ///
     /// # Errors
-    /// The process is dead; [`exit_reason`](Self::exit_reason) says why.
-    pub fn try_send<M>(&self, message: M) -> Result<(), M>
+    /// The process is dead, and [`exit_reason`](Self::exit_reason) says why; or its mailbox is full.
+    pub fn try_send<M>(&self, message: M) -> Result<(), TrySendError<M>>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        match self.0.push(Letter::new(message, None)) {
-            Ok(()) => Ok(()),
-            Err(letter) => letter.into_message().map_or(Ok(()), Err),
-        }
+        let (letter, error): (_, fn(M) -> TrySendError<M>) = match self
+            .0
+            .post(Letter::new(message, None), false)
+        {
+            Ok(_) => return Ok(()),
+            Err(Refused::Dead(letter)) => (letter, TrySendError::Dead),
+            Err(Refused::Full(letter) | Refused::Overflow(letter)) => (letter, TrySendError::Full),
+        };
+        letter
+            .into_message()
+            .map_or(Ok(()), |message| Err(error(message)))
     }
 
     /// Sends a message and waits for its answer (OTP's call), for ever unless [`Request::timeout`] says otherwise.
+    ///
+    /// Where the mailbox is bounded and full, its [`Overflow`](crate::Overflow) decides; with `Block` the message waits for
+    /// room, also while the request is not awaited, and is taken back when the request is dropped.
     pub fn send<M>(&self, message: M) -> Request<M::Result>
     where
         A: Handler<M>,
@@ -222,16 +330,61 @@ impl<A: Actor<Context = Context<A>>> ActorRef<A> {
         M::Result: Send,
     {
         let (reply, answer) = oneshot::channel();
-        // A refused letter drops its `reply`, and the request ends with the exit reason.
-        let _ = self.0.push(Letter::new(message, Some(reply)));
-        Request {
+        let mut request = Request {
             answer,
             process: Arc::clone(&self.0) as Arc<dyn Process>,
             exited: None,
             timeout: None,
+            number: 0,
+            is_refused: false,
+        };
+        match self.0.post(Letter::new(message, Some(reply)), true) {
+            Ok(number) => request.number = number,
+            Err(refused) => {
+                match refused {
+                    // The letter drops its `reply`, and the request ends with the exit reason.
+                    Refused::Dead(_) => {}
+                    Refused::Full(_) => request.is_refused = true,
+                    Refused::Overflow(_) => {
+                        request.exited = Some(monitor::exited_process(&*self.0));
+                    }
+                }
+                self.0.lose(refused);
+            }
+        }
+        request
+    }
+}
+
+/// The message was not sent, and here it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrySendError<M> {
+    /// The process is dead.
+    Dead(M),
+    /// The mailbox is bounded, and full.
+    Full(M),
+}
+
+impl<M> TrySendError<M> {
+    /// The message.
+    pub fn into_message(self) -> M {
+        match self {
+            Self::Dead(message) | Self::Full(message) => message,
         }
     }
 }
+
+impl<M> fmt::Display for TrySendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dead(_) => "the process is dead",
+            Self::Full(_) => "the mailbox is full",
+        })
+    }
+}
+
+impl<M: fmt::Debug> std::error::Error for TrySendError<M> {}
 
 /// The answer did not come.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -243,6 +396,12 @@ pub enum SendError {
     /// The process lives, but dropped the question.
     #[error("the handler did not answer")]
     NoReply,
+    /// The mailbox is bounded and was full: the question was not put.
+    #[error("the mailbox is full")]
+    Full,
+    /// The mailbox is bounded and was full, and this question was the oldest when another came.
+    #[error("the mailbox was full, and dropped its oldest message")]
+    Dropped,
     /// [`Request::timeout`] ran out.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
@@ -255,6 +414,19 @@ pub struct Request<R> {
     process: Arc<dyn Process>,
     exited: Option<Exited>,
     timeout: Option<(Duration, Pin<Box<tokio::time::Sleep>>)>,
+    /// By what number a bounded mailbox knows this request, or 0.
+    number: u64,
+    is_refused: bool,
+}
+
+impl<R> Drop for Request<R> {
+    fn drop(&mut self) {
+        if self.number != 0 {
+            // First, so that nobody notes for us what became of the message after we have withdrawn.
+            self.answer.close();
+            self.process.withdraw(self.number);
+        }
+    }
 }
 
 impl<R> fmt::Debug for Request<R> {
@@ -282,10 +454,16 @@ impl<R> Future for Request<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if this.is_refused {
+            return Poll::Ready(Err(SendError::Full));
+        }
         if this.exited.is_none() {
             match Pin::new(&mut this.answer).poll(cx) {
                 Poll::Ready(Ok(answer)) => return Poll::Ready(Ok(answer)),
                 Poll::Ready(Err(_)) => {
+                    if this.number != 0 && this.process.was_dropped(this.number) {
+                        return Poll::Ready(Err(SendError::Dropped));
+                    }
                     let core = this.process.core();
                     if !core.is_exiting() {
                         return Poll::Ready(Err(SendError::NoReply));

@@ -24,7 +24,7 @@ use crate::exit::{During, ExitReason, MonitorRef};
 use crate::fault::{Fall, Fate};
 use crate::panics::{self, catch, drop_contained};
 use crate::pid::{self, Pid};
-use crate::process::{Core, End, Observer, Process, Started};
+use crate::process::{Core, End, MailboxView, Observer, Process, Started};
 use crate::registry::whereis;
 use crate::spawn::{Launch, Spawn};
 
@@ -124,11 +124,11 @@ impl<A: Actor<Context = Context<A>>> Process for Adopted<A> {
         &self.core
     }
 
-    fn mailbox_len(&self) -> Option<usize> {
+    fn mailbox(&self) -> Option<MailboxView> {
         None
     }
 
-    fn close(&self) -> usize {
+    fn close(&self, _reason: &ExitReason) -> usize {
         0
     }
 
@@ -214,9 +214,9 @@ impl<A: Actor<Context = Context<A>>> RunAdopted<A> {
         {
             self.panics_next |= core.take_panics_next();
         }
-        let killed = core.state().killed.take();
-        if let Some(cause) = killed {
-            self.finish(End::by_signal(ExitReason::Killed, cause));
+        let doom = core.state().doom.take();
+        if let Some(end) = doom {
+            self.finish(*end);
             return true;
         }
         let Some(signal) = core.next_signal() else {

@@ -8,11 +8,13 @@ use std::time::Duration;
 use actix::Actor;
 
 use crate::backoff::Backoff;
+use crate::bound::Mailbox;
 use crate::context::Context;
 use crate::dynamic::{DynamicFlags, DynamicSupervisor};
 use crate::exit::ExitReason;
 use crate::mailbox::{Kept, KeptMailbox};
 use crate::pid::Pid;
+use crate::process::Options;
 use crate::registry::Name;
 use crate::run::Init;
 use crate::spawn::{Placement, Spawn, Supervision};
@@ -168,7 +170,7 @@ pub(crate) type StartFn =
     dyn Fn(Placement, Supervision, Option<Arc<dyn KeptMailbox>>) -> Pid + Send + Sync;
 
 /// Makes the mailbox that a supervisor keeps for one child: the copies of a spec have each their own.
-type MailboxFn = fn() -> Arc<dyn KeptMailbox>;
+type KeepFn = fn(Mailbox) -> Arc<dyn KeptMailbox>;
 
 /// The specification of one child.
 ///
@@ -198,8 +200,9 @@ pub struct ChildSpec {
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) on_restart: OnRestart,
+    mailbox: Mailbox,
     /// `None` for actors whose mailbox cannot be kept.
-    mailbox: Option<MailboxFn>,
+    keep: Option<KeepFn>,
 }
 
 impl fmt::Debug for ChildSpec {
@@ -227,7 +230,8 @@ impl ChildSpec {
             start_timeout: Some(START_TIMEOUT),
             backoff: None,
             on_restart: OnRestart::FreshAddress,
-            mailbox: None,
+            mailbox: Mailbox::UNBOUNDED,
+            keep: None,
         }
     }
 
@@ -252,7 +256,7 @@ impl ChildSpec {
             }),
         );
         Self {
-            mailbox: Some(Kept::<A>::boxed),
+            keep: Some(Kept::<A>::boxed),
             ..spec
         }
     }
@@ -279,7 +283,7 @@ impl ChildSpec {
             }),
         );
         Self {
-            mailbox: Some(Kept::<A>::boxed),
+            keep: Some(Kept::<A>::boxed),
             ..spec
         }
     }
@@ -382,6 +386,26 @@ impl ChildSpec {
         self
     }
 
+    /// Bounds its mailbox; it has no bound if not said. An adopted actix actor keeps actix's.
+    pub fn mailbox(mut self, mailbox: Mailbox) -> Self {
+        self.mailbox = mailbox;
+        self.with_options(move |options| options.mailbox = mailbox)
+    }
+
+    /// How many messages one turn may handle; see [`Spawn::messages_per_turn`].
+    pub fn messages_per_turn(self, messages: u32) -> Self {
+        self.with_options(move |options| options.messages_per_turn = messages)
+    }
+
+    fn with_options(mut self, set: impl Fn(&mut Options) + Send + Sync + 'static) -> Self {
+        let start = self.start;
+        self.start = Arc::new(move |placement, mut supervision, mailbox| {
+            set(&mut supervision.options);
+            start(placement, supervision, mailbox)
+        });
+        self
+    }
+
     /// How long the supervisor waits before it restarts it; not at all if not said.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = Some(backoff);
@@ -392,7 +416,7 @@ impl ChildSpec {
     pub(crate) fn mailbox_to_keep(&self) -> Option<Arc<dyn KeptMailbox>> {
         match self.on_restart {
             OnRestart::FreshAddress => None,
-            OnRestart::KeepMailbox => self.mailbox.map(|mailbox| mailbox()),
+            OnRestart::KeepMailbox => self.keep.map(|keep| keep(self.mailbox)),
         }
     }
 

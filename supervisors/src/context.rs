@@ -28,7 +28,7 @@ use crate::spawn::Spawn;
 use crate::vitals;
 
 /// How many messages, and how many futures a handler spawned, one turn of a process may take before it lets the other
-/// processes of its arbiter run.
+/// processes of its arbiter run, if its spec or [`Spawn::messages_per_turn`] does not say otherwise.
 pub const MESSAGES_PER_TURN: u32 = 200;
 
 /// The most that is shown of an actor's state, in bytes.
@@ -61,6 +61,8 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) spawned: Spawned<A>,
     pub(crate) cancelled: Vec<SpawnHandle>,
     pub(crate) budget: Cell<u32>,
+    /// Something had to wait because the budget was spent: there is work left for the next turn.
+    pub(crate) is_cut: Cell<bool>,
     pub(crate) during: During,
     pub(crate) in_message: Option<&'static str>,
     /// The init goes on after `started`; see [`defer_ready`](Self::defer_ready).
@@ -93,6 +95,7 @@ impl<A: Actor<Context = Self>> Context<A> {
             spawned: Spawned::<A>::new(),
             cancelled: Vec::new(),
             budget: Cell::new(MESSAGES_PER_TURN),
+            is_cut: Cell::new(false),
             during: During::Init,
             in_message: None,
             is_deferred: false,
@@ -358,6 +361,15 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.state = ActorState::Running;
     }
 
+    /// Nothing more in this turn, and so there must be another.
+    pub(crate) fn is_spent(&self) -> bool {
+        let is_spent = self.budget.get() == 0;
+        if is_spent {
+            self.is_cut.set(true);
+        }
+        is_spent
+    }
+
     /// Takes work done off this turn's budget.
     pub(crate) fn spend(&self, work: u32) {
         self.budget.set(self.budget.get().saturating_sub(work));
@@ -409,9 +421,11 @@ impl<A: Actor<Context = Self>> AsyncContext<A> for Context<A> {
         if !self.waits.is_empty() || self.state.stopping() || self.shared.core.is_signalled() {
             return true;
         }
-        let left = self.budget.get();
-        self.budget.set(left.saturating_sub(1));
-        left == 0
+        if self.is_spent() {
+            return true;
+        }
+        self.spend(1);
+        false
     }
 
     fn cancel_future(&mut self, handle: SpawnHandle) -> bool {

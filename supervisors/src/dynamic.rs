@@ -20,13 +20,14 @@ use self::children::{Child, Children, Shown};
 use self::operated::Stopper;
 use crate::actor_ref::{ActorRef, AsStarter};
 use crate::backoff::Backoff;
+use crate::bound::Mailbox;
 use crate::child_spec::{AutoShutdown, ChildId, ChildType, Restart, SHUTDOWN_TIMEOUT, Shutdown};
 use crate::context::Context;
 use crate::exit::{Down, ExitReason};
 use crate::panics::drop_each;
 use crate::path::Path;
 use crate::pid::Pid;
-use crate::process::{Observer, Started};
+use crate::process::{Observer, Options, Started};
 use crate::promise::Promise;
 use crate::snapshot::ChildState;
 use crate::spawn::{Placement, Spawn, Supervision};
@@ -162,6 +163,33 @@ impl StartDynamicChild {
                 .0
                 .pid()
         }))))
+    }
+}
+
+impl StartDynamicChild {
+    /// Bounds the child's mailbox; it has no bound if not said.
+    pub fn mailbox(self, mailbox: Mailbox) -> Self {
+        self.with_options(move |options| options.mailbox = mailbox)
+    }
+
+    /// How many messages one turn of the child may handle; see [`Spawn::messages_per_turn`].
+    pub fn messages_per_turn(self, messages: u32) -> Self {
+        self.with_options(move |options| options.messages_per_turn = messages)
+    }
+
+    fn with_options(self, set: impl Fn(&mut Options) + Send + Sync + 'static) -> Self {
+        Self(match self.0 {
+            Start::Once(start) => Start::Once(start.map(|start| -> Box<OnceFn> {
+                Box::new(move |mut supervision| {
+                    set(&mut supervision.options);
+                    start(supervision)
+                })
+            })),
+            Start::Many(start) => Start::Many(Arc::new(move |mut supervision| {
+                set(&mut supervision.options);
+                start(supervision)
+            })),
+        })
     }
 }
 

@@ -24,6 +24,7 @@ mod registry;
 // How it runs: its mailbox, its context, its one future, and what every process has.
 mod actor_ref;
 mod adopt;
+mod bound;
 mod context;
 mod mailbox;
 mod panics;
@@ -55,6 +56,7 @@ pub mod testing;
 
 // What can be seen and done from outside.
 mod consequence;
+mod dead_letter;
 mod event;
 mod operate;
 mod pattern;
@@ -62,9 +64,10 @@ mod report;
 mod snapshot;
 mod vitals;
 
-pub use actor_ref::{ActorRef, Request, SendError};
+pub use actor_ref::{ActorRef, Request, SendError, TrySendError};
 pub use adopt::{addr_of, adopt, whereis_addr};
 pub use backoff::Backoff;
+pub use bound::{Mailbox, MailboxOverflow, Overflow};
 pub use chaos::{Chaos, Rehearsal};
 pub use child_spec::{
     AutoShutdown, ChildId, ChildSpec, ChildType, InvalidSpec, OnRestart, Restart, SHUTDOWN_TIMEOUT,
@@ -72,6 +75,9 @@ pub use child_spec::{
 };
 pub use consequence::{Consequence, Drops, consequence};
 pub use context::{Context, MESSAGES_PER_TURN, STATE_BYTES_MAX};
+pub use dead_letter::{
+    DEAD_LETTERS_MAX, DeadLetter, DeadLetters, Undelivered, dead_letter_count, dead_letters,
+};
 pub use dynamic::{DynamicFlags, DynamicSupervisor, StartDynamicChild, TerminateDynamicChild};
 pub use event::{
     EVENT_BYTES_MAX, EVENTS_MAX, EVENTS_PER_LOOK, Event, EventDetails, EventKind, Events,

@@ -3,21 +3,26 @@
 //! Messages through an [`ActorRef`](crate::ActorRef) come straight here. An actix `Addr`, for the code that wants one,
 //! leads into a channel of actix's that exists only once somebody asked for it (`Bridge`).
 
-use std::any::{self, Any};
+use std::any::{self, Any, TypeId};
 use std::collections::VecDeque;
 use std::mem;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context as TaskContext, Poll, Waker};
 
 use actix::dev::channel::{AddressReceiver, channel};
 use actix::dev::{Envelope, EnvelopeProxy, MessageResponse, OneshotSender, ToEnvelope};
 use actix::{Actor, Addr, Handler, Message};
+use futures_util::Stream;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::bound::{Bound, Mailbox, Overflow};
 use crate::context::Context;
+use crate::dead_letter::{self, Addressee, Undelivered};
 use crate::exit::{Down, Exit, ExitReason, MonitorRef};
-use crate::panics::{drop_contained, drop_each};
+use crate::panics::{current_pid, drop_contained};
 use crate::pg::GroupEvent;
+use crate::pid::Pid;
 use crate::process::Started;
 
 /// A message on its way, its type erased.
@@ -30,19 +35,36 @@ pub(crate) trait Mail<A: Actor<Context = Context<A>>>: Send {
     fn monitor(&self) -> Option<MonitorRef>;
     /// Whether one incarnation had asked to hear it, by a monitor, a link or a start. No other is to.
     fn is_personal(&self) -> bool;
+    /// Whoever asked waits for the answer no more.
+    fn is_withdrawn(&self) -> bool;
+    /// The number by which a bounded mailbox knows the asker, or 0.
+    fn number(&self) -> u64 {
+        0
+    }
 }
 
-pub(crate) struct Letter<M: Message> {
+pub(crate) struct Letter<M: Message + 'static> {
     message: Option<M>,
     reply: Option<OneshotSender<M::Result>>,
+    sender: Option<Pid>,
 }
 
-impl<M: Message> Letter<M> {
+impl<M: Message + 'static> Letter<M> {
     pub(crate) fn new(message: M, reply: Option<OneshotSender<M::Result>>) -> Self {
         Self {
             message: Some(message),
             reply,
+            sender: current_pid(),
         }
+    }
+
+    /// Whether the crate itself sends messages of this type, to a process that had asked for them.
+    fn is_of_system() -> bool {
+        let message = TypeId::of::<M>();
+        message == TypeId::of::<Down>()
+            || message == TypeId::of::<Exit>()
+            || message == TypeId::of::<Started>()
+            || message == TypeId::of::<GroupEvent>()
     }
 
     /// The message of a letter that was not delivered.
@@ -58,7 +80,7 @@ where
     M::Result: Send,
 {
     fn open(&mut self, actor: &mut A, ctx: &mut Context<A>) {
-        if self.reply.as_ref().is_some_and(OneshotSender::is_closed) {
+        if Mail::<A>::is_withdrawn(self) {
             return;
         }
         if let Some(message) = self.message.take() {
@@ -79,22 +101,25 @@ where
     }
 
     fn is_personal(&self) -> bool {
-        let message = self.message.as_ref().map(|message| message as &dyn Any);
-        message.is_some_and(|message| {
-            message.is::<Down>()
-                || message.is::<Exit>()
-                || message.is::<Started>()
-                || message.is::<GroupEvent>()
-        })
+        Self::is_of_system()
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.reply.as_ref().is_some_and(OneshotSender::is_closed)
     }
 }
 
 /// An undelivered message's panicking `Drop` is not its receiver's crash, and must not keep the messages behind it from
 /// being dropped: whoever waits for their answers would wait for ever.
-impl<M: Message> Drop for Letter<M> {
+impl<M: Message + 'static> Drop for Letter<M> {
     fn drop(&mut self) {
         if let Some(message) = self.message.take() {
             drop_contained(message);
+            // Nobody misses the answer to a question that was taken back.
+            let is_withdrawn = self.reply.as_ref().is_some_and(OneshotSender::is_closed);
+            if !is_withdrawn && !Self::is_of_system() {
+                dead_letter::unopened(any::type_name::<M>(), self.sender);
+            }
         }
     }
 }
@@ -137,15 +162,17 @@ pub(crate) struct Queue<A: Actor<Context = Context<A>>> {
     pub(crate) closed: bool,
     pub(crate) waker: Option<Waker>,
     bridge: Option<Box<Bridge<A>>>,
+    pub(crate) bound: Option<Box<Bound<A>>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Queue<A> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(mailbox: Mailbox) -> Self {
         Self {
             mail: VecDeque::new(),
             closed: false,
             waker: None,
             bridge: None,
+            bound: Bound::of(mailbox),
         }
     }
 
@@ -156,20 +183,29 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
         }
         self.mail.push_back(Box::new(letter));
         if self.mail.len() == 1 {
-            // No waker yet: the first poll is on its way.
-            if let Some(waker) = &self.waker {
-                waker.wake_by_ref();
-            }
+            self.wake();
         }
         Ok(())
+    }
+
+    pub(crate) fn wake(&self) {
+        // No waker yet: the first poll is on its way.
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
     }
 
     /// An address of actix's; the channel behind it is made for the first one.
     pub(crate) fn addr(&mut self) -> Addr<A> {
         if self.bridge.is_none() {
             // Capacity 0 is actix's word for unbounded. A bounded channel of actix's is no bound either: every new copy of
-            // the address gets one more message in.
-            let (sender, receiver) = channel(0);
+            // the address gets one more message in. It keeps those waiting who `send` and await, which is what `Block`
+            // can have here.
+            let capacity = self.bound.as_ref().map_or(0, |bound| match bound.overflow {
+                Overflow::Block => bound.capacity,
+                Overflow::Reject | Overflow::DropOldest | Overflow::Stop => 0,
+            });
+            let (sender, receiver) = channel(capacity);
             // A dead process keeps no receiver: its addresses are closed from the start.
             let receiver = (!self.closed).then_some(receiver);
             self.bridge = Some(Box::new(Bridge {
@@ -177,9 +213,7 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
                 receiver,
                 left: VecDeque::new(),
             }));
-            if let Some(waker) = &self.waker {
-                waker.wake_by_ref();
-            }
+            self.wake();
         }
         self.bridge.as_ref().expect("made above").addr.clone()
     }
@@ -223,7 +257,11 @@ impl<A: Actor<Context = Context<A>>> Queue<A> {
     pub(crate) fn close(&mut self) -> Leavings<A> {
         self.closed = true;
         self.waker = None;
-        (mem::take(&mut self.mail), self.take_bridge())
+        let mut mail = mem::take(&mut self.mail);
+        if let Some(bound) = &mut self.bound {
+            mail.extend(bound.close());
+        }
+        (mail, self.take_bridge())
     }
 }
 
@@ -253,29 +291,44 @@ impl<A: Actor<Context = Context<A>>> QueueOf<A> {
         }
     }
 
-    /// Closes the queue and throws away what is in it; answers how much that was.
-    pub(crate) fn throw_away(&self) -> usize {
+    /// Closes the queue and throws away what is in it; answers how much that was, and how much of it is missed.
+    pub(crate) fn throw_away(
+        &self,
+        addressee: impl Fn() -> Addressee,
+        reason: &Undelivered,
+    ) -> (usize, u64) {
         let (mail, bridge) = self.lock().close();
         let len = mail.len();
-        drop_each(mail);
+        let mut lost = dead_letter::throw_away(mail, &addressee, reason);
         if let Some((receiver, left)) = bridge {
-            drop_each(left);
-            drop_contained(receiver);
+            let left = left.into_iter().chain(drain(receiver));
+            lost += dead_letter::throw_away(left, &addressee, reason);
         }
-        len
+        (len, lost)
     }
+}
+
+/// What is in an addresses' channel, and then nothing more: the channel closes.
+pub(crate) fn drain<A: Actor<Context = Context<A>>>(
+    mut receiver: AddressReceiver<A>,
+) -> impl Iterator<Item = Envelope<A>> {
+    let mut task = TaskContext::from_waker(Waker::noop());
+    std::iter::from_fn(move || match Pin::new(&mut receiver).poll_next(&mut task) {
+        Poll::Ready(envelope) => envelope,
+        Poll::Pending => None,
+    })
 }
 
 /// The queue of a child that keeps its mailbox over restarts.
 pub(crate) struct Kept<A: Actor<Context = Context<A>>> {
     queue: Mutex<Queue<A>>,
-    /// Why the last incarnation ended: what those are told whose messages are lost.
-    pub(crate) last_exit: Mutex<Option<ExitReason>>,
+    /// Why the last incarnation ended, and which it was: what those are told whose messages are lost.
+    pub(crate) last_exit: Mutex<Option<(ExitReason, Addressee)>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Kept<A> {
-    pub(crate) fn boxed() -> Arc<dyn KeptMailbox> {
-        let mut queue = Queue::<A>::new();
+    pub(crate) fn boxed(mailbox: Mailbox) -> Arc<dyn KeptMailbox> {
+        let mut queue = Queue::<A>::new(mailbox);
         // Until there is a process.
         queue.closed = true;
         Arc::new(Self {
@@ -310,7 +363,15 @@ pub(crate) trait KeptMailbox: Send + Sync {
 
 impl<A: Actor<Context = Context<A>>> KeptMailbox for Kept<A> {
     fn close(self: Arc<Self>) {
-        QueueOf::Kept(self).throw_away();
+        let last_exit = self.last_exit.lock().clone();
+        let queue = QueueOf::Kept(self);
+        match last_exit {
+            Some((reason, addressee)) => {
+                queue.throw_away(|| addressee.clone(), &Undelivered::Exited(reason));
+            }
+            // There was no process, and so no mail.
+            None => drop(queue.lock().close()),
+        }
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -13,7 +13,9 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use crate::bound::Mailbox;
 use crate::child_spec::SHUTDOWN_TIMEOUT;
+use crate::context::MESSAGES_PER_TURN;
 use crate::event::{self, Draft, EventDetails, EventKind};
 use crate::exit::{Down, During, Exit, ExitReason, MonitorRef, Panic};
 use crate::fault::{CustomFault, Fate};
@@ -28,15 +30,45 @@ use crate::vitals::{HANDLER_SLOW, Pulse};
 /// The erased side of a process: enough to watch it, signal it and show it.
 pub(crate) trait Process: Send + Sync {
     fn core(&self) -> &Core;
-    /// How many messages wait, if that can be known.
-    fn mailbox_len(&self) -> Option<usize>;
+    /// How the mailbox fares, if that can be known.
+    fn mailbox(&self) -> Option<MailboxView>;
     /// Refuses messages from now on, and drops those that wait; returns how many.
-    fn close(&self) -> usize;
+    fn close(&self, reason: &ExitReason) -> usize;
+    /// An asker that a bounded mailbox knows by number waits no more.
+    fn withdraw(&self, _number: u64) {}
+    /// Whether a bounded mailbox dropped the message of this asker.
+    fn was_dropped(&self, _number: u64) -> bool {
+        false
+    }
     /// Why messages to this process were lost, if that is another question than why it ended.
     fn loss(&self) -> Option<ExitReason> {
         None
     }
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// A mailbox as it is now.
+pub(crate) struct MailboxView {
+    pub(crate) len: usize,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) senders_waiting: usize,
+    pub(crate) refused: u64,
+}
+
+/// How a process is to run, besides where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) mailbox: Mailbox,
+    pub(crate) messages_per_turn: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mailbox: Mailbox::UNBOUNDED,
+            messages_per_turn: MESSAGES_PER_TURN,
+        }
+    }
 }
 
 /// Whoever wants to know how a process fares.
@@ -89,6 +121,7 @@ pub(crate) struct End {
     /// A panic of the actor's `Drop` that is not the reason.
     pub(crate) drop_panic: Option<Panic>,
     pub(crate) mailbox_len: usize,
+    pub(crate) mailbox_capacity: Option<usize>,
     /// What the actor showed of its state, if it does and this is a crash.
     pub(crate) state: Option<String>,
 }
@@ -101,6 +134,7 @@ impl End {
             is_signal: false,
             drop_panic: None,
             mailbox_len: 0,
+            mailbox_capacity: None,
             state: None,
         }
     }
@@ -149,7 +183,8 @@ pub(crate) struct State {
     /// Set once, by [`Core::retire`].
     pub(crate) dead: Option<ExitReason>,
     pub(crate) waker: Option<Waker>,
-    pub(crate) killed: Option<u64>,
+    /// It is to end at once, without a word of its own.
+    pub(crate) doom: Option<Box<End>>,
     pub(crate) signals: Vec<Signal>,
     pub(crate) monitors: SmallVec<[Monitor; 1]>,
     /// The supervisor: its exit signals are obeyed, trapped or not, as `gen_server` does with its parent's.
@@ -210,13 +245,21 @@ pub(crate) struct Core {
     pub(crate) handled: AtomicU64,
     /// Messages that the process has taken out of its queue and not handled yet.
     pub(crate) taken: AtomicUsize,
+    /// Messages to this process that were lost.
+    pub(crate) lost: AtomicU64,
+    pub(crate) messages_per_turn: u32,
     pub(crate) pulse: Pulse,
     introspect: OnceLock<Arc<dyn Introspect>>,
     state: Mutex<State>,
 }
 
 impl Core {
-    pub(crate) fn new(kind: &'static str, label: Option<Label>, state: State) -> Self {
+    pub(crate) fn new(
+        kind: &'static str,
+        label: Option<Label>,
+        state: State,
+        messages_per_turn: u32,
+    ) -> Self {
         let is_static = label.as_ref().is_some_and(|label| !label.dynamic);
         Self {
             pid: Pid::next(),
@@ -226,6 +269,8 @@ impl Core {
             control: AtomicU8::new(0),
             handled: AtomicU64::new(0),
             taken: AtomicUsize::new(0),
+            lost: AtomicU64::new(0),
+            messages_per_turn: messages_per_turn.max(1),
             pulse: Pulse::new(is_static),
             introspect: OnceLock::new(),
             state: Mutex::new(state),
@@ -463,7 +508,9 @@ impl Core {
     pub(crate) fn kill(&self, cause: u64) {
         let mut state = self.state();
         if state.dead.is_none() {
-            state.killed.get_or_insert(cause);
+            state
+                .doom
+                .get_or_insert_with(|| Box::new(End::by_signal(ExitReason::Killed, cause)));
             self.interrupt(state);
         }
     }
@@ -485,6 +532,22 @@ impl Core {
         state
             .known_ties()
             .is_some_and(|ties| mem::take(&mut ties.panics_next))
+    }
+
+    /// As a kill, but the process fails by itself, and for this reason.
+    pub(crate) fn condemn(&self, reason: ExitReason) {
+        let mut state = self.state();
+        if state.dead.is_none() && state.doom.is_none() {
+            state.doom = Some(Box::new(End::new(reason, 0)));
+            self.interrupt(state);
+        }
+    }
+
+    /// Writes down that a bounded mailbox has become full. Dynamic children are too many for that.
+    pub(crate) fn tell_full(&self) {
+        if self.label.as_ref().is_some_and(|label| !label.dynamic) {
+            self.tell_note(EventKind::MailboxHigh, "the mailbox is full".to_owned());
+        }
     }
 
     fn interrupt(&self, state: MutexGuard<'_, State>) {
@@ -520,6 +583,7 @@ impl Core {
             monitors,
             parent,
             ties,
+            doom,
             ..
         } = old;
         let Ties {
@@ -534,7 +598,7 @@ impl Core {
         // Told from the back, in the order in which they were made.
         state.monitors.reverse();
         drop(state);
-        drop_contained((waker, signals, trap));
+        drop_contained((waker, signals, trap, doom));
         drop_contained(details);
 
         registry::release(self.pid, &names);

@@ -31,6 +31,7 @@ pub(crate) fn crash(core: &Core, reason: &ExitReason, end: &End, event: u64) {
         location = panic.and_then(|panic| panic.location.as_deref()),
         in_message = panic.and_then(|panic| panic.in_message),
         mailbox = end.mailbox_len,
+        mailbox_capacity = end.mailbox_capacity,
         waits_for = waits_for.map(tracing::field::display),
         state = end.state.as_deref(),
         uptime_ms = uptime.as_millis() as u64,

@@ -18,11 +18,13 @@ use actix::{Actor, ActorState, AsyncContext, Running};
 use futures_util::Stream;
 
 use crate::actor_ref::Shared;
-use crate::context::{BoxedFuture, Context, MESSAGES_PER_TURN, Spawned};
+use crate::bound::Offer;
+use crate::context::{BoxedFuture, Context, Spawned};
+use crate::dead_letter::{self, Addressee, Undelivered};
 use crate::event::EventKind;
 use crate::exit::{During, ExitReason};
 use crate::fault::{Fall, Fate};
-use crate::mailbox::BoxedMail;
+use crate::mailbox::{BoxedMail, drain};
 use crate::panics::{self, Caught, catch, drop_contained, drop_each};
 use crate::process::{End, Observer, Process, Started};
 use crate::vitals::{self, MAILBOX_HIGH};
@@ -140,17 +142,21 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         }
         let _inside = panics::Inside::enter(core.pid());
         if let Some(kept) = self.shared.queue.kept() {
-            *kept.last_exit.lock() = Some(end.reason.clone());
+            *kept.last_exit.lock() = Some((end.reason.clone(), Addressee::of(core)));
         }
         if let Stage::Live(live) = &mut stage
             && self.shared.keeps_mailbox()
         {
             live.give_mail_back();
         }
-        end.mailbox_len = self.shared.close() + core.taken.load(Ordering::Relaxed);
+        if self.shared.is_bounded {
+            let queue = self.shared.queue.lock();
+            end.mailbox_capacity = queue.bound.as_ref().map(|bound| bound.capacity);
+        }
+        end.mailbox_len = self.shared.close(&end.reason) + core.taken.load(Ordering::Relaxed);
         end.dropped(match stage {
             Stage::Init(init) => drop_contained(init),
-            Stage::Live(live) => live.drop_contained(),
+            Stage::Live(live) => live.drop_contained(&end.reason),
             Stage::Over => return,
         });
         core.retire(end);
@@ -166,9 +172,9 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         {
             self.panics_next |= core.take_panics_next();
         }
-        let killed = core.state().killed.take();
-        if let Some(cause) = killed {
-            self.finish(End::by_signal(ExitReason::Killed, cause));
+        let doom = core.state().doom.take();
+        if let Some(end) = doom {
+            self.finish(*end);
             return true;
         }
         let Some(signal) = core.next_signal() else {
@@ -278,7 +284,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         let Stage::Live(live) = &mut this.stage else {
             return Poll::Ready(());
         };
-        live.ctx.budget.set(MESSAGES_PER_TURN);
+        live.begin_turn();
         if !live.is_started {
             match catch(pid, || live.start()) {
                 Ok(()) if live.is_well_started() => this.tell_ready(),
@@ -334,7 +340,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         };
         let taken = live.taken();
         this.shared.core.taken.store(taken, Ordering::Relaxed);
-        let is_spent = live.ctx.budget.get() == 0;
+        let is_spent = live.ctx.is_cut.get();
         if !this.is_ready && is_well_started {
             this.tell_ready();
         }
@@ -382,6 +388,15 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         !self.ctx.is_deferred && self.ctx.exit.as_ref().is_none_or(ExitReason::is_normal)
     }
 
+    /// A new budget: for messages and self-made work, and for the look at each future, or those who are many would not
+    /// be looked at.
+    fn begin_turn(&mut self) {
+        let looks = self.futures.len() as u32;
+        let budget = self.ctx.shared.core.messages_per_turn;
+        self.ctx.budget.set(budget.saturating_add(looks));
+        self.ctx.is_cut.set(false);
+    }
+
     fn start(&mut self) {
         // The factory may have asked to end already.
         if self.ctx.state == ActorState::Started {
@@ -401,8 +416,11 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                 }
                 continue;
             }
-            if self.ctx.budget.get() == 0 || self.ctx.shared.core.is_signalled() {
+            if self.ctx.is_spent() || self.ctx.shared.core.is_signalled() {
                 return Poll::Pending;
+            }
+            if self.ctx.shared.is_bounded {
+                self.take_bridged(task);
             }
             if !self.ctx.waits.is_empty() {
                 if self.poll_waits(task).is_pending() && self.ctx.state.alive() {
@@ -424,10 +442,22 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
 
     /// Whether this turn would handle a message.
     fn has_message(&mut self, task: &mut TaskContext<'_>) -> bool {
+        if self.ctx.shared.is_bounded {
+            self.take_bridged(task);
+            let has_mail = self.ctx.shared.queue.lock().has_bounded_mail();
+            return has_mail && !self.is_interrupted();
+        }
         if self.taken() == 0 {
             self.take_mail(task);
         }
         self.taken() > 0 && !self.is_interrupted()
+    }
+
+    fn next_letter(&mut self) -> Option<BoxedMail<A>> {
+        if self.ctx.shared.is_bounded {
+            return self.ctx.shared.queue.lock().next_bounded();
+        }
+        self.inbox.pop_front()
     }
 
     /// A panic on purpose: in the next message, if there is one.
@@ -442,7 +472,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         {
             bridge.open = Some(envelope);
             self.ctx.doing(During::Message);
-        } else if let Some(letter) = self.inbox.pop_front() {
+        } else if let Some(letter) = self.next_letter() {
             self.ctx.handling_of(letter.name());
             self.letter = Some(letter);
         }
@@ -498,7 +528,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             // Waits that add waits are work as well, and must come to an end.
             self.ctx.spend(1);
             if self.ctx.state.stopping()
-                || self.ctx.budget.get() == 0
+                || self.ctx.is_spent()
                 || self.ctx.shared.core.is_signalled()
             {
                 return Poll::Ready(());
@@ -514,6 +544,10 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     /// is in the queue, and whatever its sender had sent before it, by either way, is in one of the two by then.
     /// What comes through the channel later waits for the next time, so that neither way starves the other.
     fn handle_mail(&mut self, task: &mut TaskContext<'_>) -> bool {
+        if self.ctx.shared.is_bounded {
+            self.handle_bounded_mail(task);
+            return false;
+        }
         let is_leftover = self.taken() > 0;
         if !is_leftover {
             self.take_mail(task);
@@ -553,6 +587,96 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             vitals::add(&self.ctx.shared.core.handled, handled);
         }
         is_leftover
+    }
+
+    /// As [`handle_mail`](Self::handle_mail), for a bounded mailbox: what was not delivered stays where senders see it.
+    fn handle_bounded_mail(&mut self, task: &mut TaskContext<'_>) {
+        let mut handled = 0;
+        while self.ctx.waits.is_empty()
+            && !self.ctx.state.stopping()
+            && !self.ctx.shared.core.is_signalled()
+        {
+            let mut queue = self.ctx.shared.queue.lock();
+            if !queue.has_bounded_mail() || self.ctx.is_spent() {
+                break;
+            }
+            let len = queue.bound.as_ref().map_or(0, |bound| bound.len());
+            let letter = queue.next_bounded();
+            // The free place is for those who wait in line; where there are addresses too, for either in turns.
+            let has_bridge = self.bridge.is_some();
+            let is_high = (!has_bridge || handled % 2 == 0) && queue.let_in();
+            drop(queue);
+            let core = &self.ctx.shared.core;
+            core.pulse.saw_mailbox(len);
+            if is_high {
+                core.tell_full();
+            }
+            if has_bridge {
+                self.take_bridged(task);
+            }
+            let Some(letter) = letter else { break };
+            self.ctx.spend(1);
+            let letter = self.letter.insert(letter);
+            letter.open(&mut self.actor, &mut self.ctx);
+            self.letter = None;
+            handled += 1;
+        }
+        // A `Down` is in the queue until it is handled: there is none elsewhere to be flushed.
+        self.ctx.flushed.clear();
+        if handled > 0 {
+            vitals::add(&self.ctx.shared.core.handled, handled);
+        }
+    }
+
+    /// Takes what came through addresses into a bounded mailbox, as far as its policy goes, then lets those in who wait in
+    /// line.
+    fn take_bridged(&mut self, task: &mut TaskContext<'_>) {
+        let shared = Arc::clone(&self.ctx.shared);
+        loop {
+            let mut queue = shared.queue.lock();
+            if self.bridge.is_none()
+                && let Some((receiver, taken)) = queue.take_bridge()
+            {
+                self.bridge = Some(Box::new(BridgeEnd {
+                    receiver,
+                    taken,
+                    open: None,
+                }));
+            }
+            let envelope = match &mut self.bridge {
+                Some(bridge) if queue.wants_bridged() => {
+                    match Pin::new(&mut bridge.receiver).poll_next(task) {
+                        Poll::Ready(envelope) => envelope,
+                        Poll::Pending => None,
+                    }
+                }
+                _ => None,
+            };
+            let Some(envelope) = envelope else {
+                let is_high = queue.let_in();
+                let len = queue.bound.as_ref().map_or(0, |bound| bound.len());
+                drop(queue);
+                shared.core.pulse.saw_mailbox(len);
+                if is_high {
+                    shared.core.tell_full();
+                }
+                return;
+            };
+            let (offer, effects) = queue.offer_bridged(envelope);
+            drop(queue);
+            shared.see_to(effects);
+            match offer {
+                Offer::Taken(_) => {}
+                Offer::Dead(mail) | Offer::Full(mail) => {
+                    dead_letter::lose(&shared.core, [mail], &Undelivered::Full);
+                }
+                Offer::Overflow(mail, overflow) => {
+                    shared.core.condemn(ExitReason::error(overflow));
+                    dead_letter::lose(&shared.core, [mail], &Undelivered::Full);
+                    return;
+                }
+            }
+        }
     }
 
     fn take_mail(&mut self, task: &mut TaskContext<'_>) {
@@ -660,7 +784,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     }
 
     /// Drops the parts one by one; the first panic is returned.
-    fn drop_contained(self) -> Option<Caught> {
+    fn drop_contained(self, reason: &ExitReason) -> Option<Caught> {
         let Self {
             mut ctx,
             inbox,
@@ -677,16 +801,22 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         let wait = drop_contained(wait);
         let futures = drop_each(futures.into_iter().chain(spawned));
         let waits = drop_each(waits);
+        let shared = Arc::clone(&ctx.shared);
         drop_contained(ctx);
-        drop_each(inbox);
+        let reason = Undelivered::Exited(reason.clone());
+        dead_letter::lose(&shared.core, inbox, &reason);
         if let Some(bridge) = bridge {
             let BridgeEnd {
                 receiver,
                 taken,
                 open,
             } = *bridge;
-            drop_each(taken.into_iter().chain(open));
-            drop_contained(receiver);
+            drop_contained(open);
+            dead_letter::lose(
+                &shared.core,
+                taken.into_iter().chain(drain(receiver)),
+                &reason,
+            );
         }
         let actor = drop_contained(actor);
         wait.or(futures).or(waits).or(actor)

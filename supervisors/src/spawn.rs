@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::actor_ref::{ActorRef, ByLetter, Shared};
+use crate::bound::Mailbox;
 use crate::chaos::Lot;
 use crate::context::Context;
 use crate::event::EventKind;
@@ -20,7 +21,7 @@ use crate::monitor;
 use crate::panics::{self, catch, drop_contained, drop_each};
 use crate::path::{Label, Path};
 use crate::pid;
-use crate::process::{Core, End, Monitor, Observer, Process, State};
+use crate::process::{Core, End, Monitor, Observer, Options, Process, State};
 use crate::registry::{Name, register};
 use crate::run::{Init, InitFuture, Run};
 use crate::signal;
@@ -119,6 +120,7 @@ pub struct Spawn {
     pub(crate) placement: Placement,
     monitor: Option<Arc<dyn Observer>>,
     link: Option<Arc<dyn Process>>,
+    options: Options,
     pub(crate) supervision: Option<Supervision>,
 }
 
@@ -130,6 +132,7 @@ pub(crate) struct Supervision {
     pub(crate) label: Label,
     /// Registered before anything of the process runs; where one is taken, the start fails.
     pub(crate) names: Vec<Name>,
+    pub(crate) options: Options,
     pub(crate) cause: u64,
     /// What tells its fate, while failures are rehearsed.
     pub(crate) lot: Option<Lot>,
@@ -155,6 +158,21 @@ impl Spawn {
         self
     }
 
+    /// Bounds the mailbox; it has no bound if not said. An adopted actix actor has actix's.
+    pub fn mailbox(mut self, mailbox: Mailbox) -> Self {
+        self.options.mailbox = mailbox;
+        self
+    }
+
+    /// How many messages one turn may handle before the other processes of the arbiter run, and one more for each of the
+    /// actor's futures; [`MESSAGES_PER_TURN`](crate::MESSAGES_PER_TURN) if not said. At least one.
+    ///
+    /// Fewer for an actor whose messages take long each, so that its neighbours wait less.
+    pub fn messages_per_turn(mut self, messages: u32) -> Self {
+        self.options.messages_per_turn = messages;
+        self
+    }
+
     /// The process whose context this is gets a [`Down`] when the new one ends.
     pub fn monitored_by<A>(mut self, ctx: &Context<A>) -> Self
     where
@@ -172,6 +190,7 @@ impl Spawn {
 
     pub(crate) fn supervised(mut self, supervision: Supervision) -> Self {
         self.monitor = Some(Arc::clone(&supervision.starter));
+        self.options = supervision.options;
         self.supervision = Some(supervision);
         self
     }
@@ -283,6 +302,7 @@ impl<P: Process + 'static> Launch<P> {
             monitor,
             link,
             supervision,
+            options,
             ..
         } = spawn;
         let mut state = State::default();
@@ -309,7 +329,12 @@ impl<P: Process + 'static> Launch<P> {
             lot = supervision.lot;
             state.parent = parent.as_ref().map(|parent| parent.core().pid());
         }
-        let process = Arc::new(make(Core::new(kind, label, state)));
+        let process = Arc::new(make(Core::new(
+            kind,
+            label,
+            state,
+            options.messages_per_turn,
+        )));
         let core = process.core();
         let pid = core.pid();
         pid::insert(Arc::clone(&process) as Arc<dyn Process>);
@@ -358,7 +383,7 @@ impl<P: Process + 'static> Launch<P> {
         let core = self.process.core();
         core.set_exiting();
         let _inside = panics::Inside::enter(core.pid());
-        end.mailbox_len = self.process.close();
+        end.mailbox_len = self.process.close(&end.reason);
         core.retire(end);
     }
 }
@@ -373,8 +398,13 @@ impl<P: Process + 'static> Drop for Launch<P> {
 
 impl<A: Actor<Context = Context<A>>> Launch<Shared<A>> {
     fn of_actor(spawn: Spawn, kept: Option<Arc<Kept<A>>>) -> (Self, Option<MonitorRef>) {
-        let queue = kept.map_or_else(|| QueueOf::Own(Mutex::new(Queue::new())), Kept::open);
-        Self::new(spawn, any::type_name::<A>(), |core| Shared { core, queue })
+        let mailbox = spawn.options.mailbox;
+        let queue = kept.map_or_else(|| QueueOf::Own(Mutex::new(Queue::new(mailbox))), Kept::open);
+        Self::new(spawn, any::type_name::<A>(), |core| Shared {
+            core,
+            queue,
+            is_bounded: mailbox != Mailbox::UNBOUNDED,
+        })
     }
 
     fn actor(&self) -> ActorRef<A> {

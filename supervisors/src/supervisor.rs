@@ -29,7 +29,7 @@ use crate::exit::{Down, ExitReason};
 use crate::operate::{Answer, Operate};
 use crate::path::Path;
 use crate::pid::Pid;
-use crate::process::{Observer, Process, Started};
+use crate::process::{Observer, Options, Process, Started};
 use crate::promise::Promise;
 use crate::snapshot::{self, ChildState};
 use crate::spawn::{Spawn, Supervision, root_label};
@@ -130,6 +130,7 @@ where
         starter,
         label: root_label(name),
         names: Vec::new(),
+        options: Options::default(),
         cause: 0,
         // Nobody is above it who would start it again.
         lot: None,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
+use crate::bound::Overflow;
 use crate::exit::During;
 use crate::pid::{self, Pid};
 use crate::process::Process;
@@ -42,6 +43,14 @@ pub struct Vitals {
     pub mailbox_len: Option<usize>,
     /// How many may wait; `None` if that is not bounded.
     pub mailbox_capacity: Option<usize>,
+    /// What happens to one more.
+    pub mailbox_overflow: Option<Overflow>,
+    /// How many messages found no room in the mailbox, whatever became of them.
+    pub refused: u64,
+    /// How many senders wait for room ([`Overflow::Block`]).
+    pub senders_waiting: usize,
+    /// Messages to it that became [dead letters](crate::dead_letters).
+    pub lost: u64,
     /// The most that have waited, as the process saw it at its turns.
     pub mailbox_high: usize,
     /// Messages handled so far.
@@ -104,7 +113,9 @@ impl Vitals {
         let core = process.core();
         let pulse = &core.pulse;
         let (links, monitors) = core.ties_count();
-        let mailbox_len = process.mailbox_len();
+        let view = process.mailbox();
+        let mailbox_len = view.as_ref().map(|view| view.len);
+        let mailbox = view.as_ref().map(|view| view.mailbox).unwrap_or_default();
         let quantile = |share| {
             pulse
                 .histogram
@@ -113,7 +124,11 @@ impl Vitals {
         };
         Self {
             mailbox_len,
-            mailbox_capacity: None,
+            mailbox_capacity: mailbox.capacity(),
+            mailbox_overflow: mailbox.overflow(),
+            refused: view.as_ref().map_or(0, |view| view.refused),
+            senders_waiting: view.as_ref().map_or(0, |view| view.senders_waiting),
+            lost: core.lost.load(Ordering::Relaxed),
             mailbox_high: pulse
                 .mailbox_high
                 .load(Ordering::Relaxed)

@@ -17,7 +17,7 @@ use crate::event::{self, Draft, EventDetails, EventKind, TakenAlong};
 use crate::exit::{Down, ExitReason};
 use crate::path::Label;
 use crate::pid::{self, Pid};
-use crate::process::{Process, Started};
+use crate::process::{Options, Process, Started};
 use crate::report::{self, Offender, ReportContext};
 use crate::snapshot::ChildState;
 use crate::spawn::Supervision;
@@ -53,6 +53,7 @@ impl DynamicSupervisor {
             ),
             label,
             names: Vec::new(),
+            options: Options::default(),
             cause,
             lot,
         };

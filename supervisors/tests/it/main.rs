@@ -3,9 +3,11 @@
 // What each process does.
 mod adopt;
 mod context;
+mod dead_letters;
 mod events;
 mod keep_mailbox;
 mod links;
+mod mailboxes;
 mod monitors;
 mod names;
 mod panics;

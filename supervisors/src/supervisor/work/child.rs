@@ -11,7 +11,7 @@ use crate::child_spec::{ChildType, Restart, Shutdown};
 use crate::exit::{Down, ExitReason};
 use crate::path::Label;
 use crate::pid::{self, Pid};
-use crate::process::Started;
+use crate::process::{Options, Started};
 use crate::report::{self, ReportContext};
 use crate::snapshot::ChildState;
 use crate::spawn::Supervision;
@@ -61,6 +61,7 @@ impl Work {
             starter: Arc::clone(&self.starter),
             label,
             names: Vec::new(),
+            options: Options::default(),
             cause,
             lot,
         };
