@@ -132,6 +132,10 @@ impl<A: Actor<Context = Context<A>>> Process for Adopted<A> {
         0
     }
 
+    fn has_system_lane(&self) -> bool {
+        false
+    }
+
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }

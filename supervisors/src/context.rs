@@ -7,13 +7,14 @@ use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use actix::dev::{MessageResponse, SpawnHandle};
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, ActorState, Addr, AsyncContext, Handler, Message};
 use smallvec::SmallVec;
-use tokio::time::Sleep;
+use tokio::sync::broadcast;
+use tokio::time::{Instant, Sleep};
 
 use crate::actor_ref::{ActorRef, ByLetter, Shared};
 use crate::chaos;
@@ -25,6 +26,7 @@ use crate::process::{DetailsFn, Observer, TrapExit};
 use crate::registry::Name;
 use crate::signal;
 use crate::spawn::Spawn;
+use crate::sys::{Deed, Traced};
 use crate::vitals;
 
 /// How many messages, and how many futures a handler spawned, one turn of a process may take before it lets the other
@@ -69,6 +71,8 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) is_deferred: bool,
     /// How the actor shows its state, if it does.
     pub(crate) show: Option<fn(&A) -> String>,
+    /// Where it is told what the process does, as long as somebody wants to know.
+    pub(crate) tracer: Option<broadcast::Sender<Traced>>,
     /// Monitors flushed during this turn: their `Down` may be among the letters already taken out of the queue.
     pub(crate) flushed: Vec<MonitorRef>,
     last_handle: SpawnHandle,
@@ -100,6 +104,7 @@ impl<A: Actor<Context = Self>> Context<A> {
             in_message: None,
             is_deferred: false,
             show: None,
+            tracer: None,
             flushed: Vec::new(),
             last_handle: SpawnHandle::default(),
         }
@@ -230,8 +235,8 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.is_deferred = false;
     }
 
-    /// Lets others see this actor's state, as its `Debug` shows it: the crash report tells it. Call it
-    /// in `started`.
+    /// Lets others see this actor's state, as its `Debug` shows it: the crash report, and whoever asks for
+    /// it ([`sys::get_state`](crate::sys::get_state)). Call it in `started`.
     ///
     /// It is formatted when somebody looks, never before, and cut after [`STATE_BYTES_MAX`] bytes. A panic in it is nobody's
     /// crash.
@@ -334,6 +339,27 @@ impl<A: Actor<Context = Self>> Context<A> {
             self.during = during;
             self.in_message = None;
             self.shared.core.pulse.set_doing(during, None);
+        }
+    }
+
+    /// A message begins to be handled, and somebody may want to know how long that takes.
+    pub(crate) fn begin_traced(&mut self) -> Option<Instant> {
+        self.tracer.as_ref()?;
+        // Or a question that is skipped would be told as the message before it.
+        self.doing(During::Future);
+        Some(Instant::now())
+    }
+
+    pub(crate) fn end_traced(&self, began: Option<Instant>) {
+        if let (Some(began), Some(tracer), Some(message)) = (began, &self.tracer, self.in_message) {
+            let _ = tracer.send(Traced {
+                pid: self.pid(),
+                at: SystemTime::now(),
+                what: Deed::Handled {
+                    message,
+                    took: began.elapsed(),
+                },
+            });
         }
     }
 
@@ -485,8 +511,10 @@ where
             ready!(after.as_mut().poll(task));
         }
         if let Some(message) = self.message.take() {
+            let began = ctx.begin_traced();
             ctx.handling::<M>();
             Handler::handle(actor, message, ctx).handle(ctx, None);
+            ctx.end_traced(began);
         }
         Poll::Ready(())
     }

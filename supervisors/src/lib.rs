@@ -62,6 +62,7 @@ mod operate;
 mod pattern;
 mod report;
 mod snapshot;
+pub mod sys;
 mod vitals;
 
 pub use actor_ref::{ActorRef, Request, SendError, TrySendError};

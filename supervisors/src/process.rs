@@ -8,9 +8,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::time::SystemTime;
 
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
+use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::bound::Mailbox;
@@ -25,6 +27,7 @@ use crate::pid::{self, Pid, PidHasher};
 use crate::registry::{self, Name};
 use crate::report;
 use crate::snapshot::Introspect;
+use crate::sys::{Deed, Request, SYS_REQUESTS_MAX, SysError, TRACE_MAX, Traced};
 use crate::vitals::{HANDLER_SLOW, Pulse};
 
 /// The erased side of a process: enough to watch it, signal it and show it.
@@ -43,6 +46,10 @@ pub(crate) trait Process: Send + Sync {
     /// Why messages to this process were lost, if that is another question than why it ended.
     fn loss(&self) -> Option<ExitReason> {
         None
+    }
+    /// Whether its loop is ours, and heeds more than signals.
+    fn has_system_lane(&self) -> bool {
+        true
     }
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -175,6 +182,10 @@ const SIGNALLED: u8 = 1;
 const EXITING: u8 = 2;
 /// The process is dead and its names are free. It is in the table until every monitor was told.
 const DEAD: u8 = 4;
+/// The process holds still.
+const SUSPENDED: u8 = 8;
+/// Somebody wants to know what the process does.
+const TRACED: u8 = 16;
 
 pub(crate) type PidSet = HashSet<Pid, BuildHasherDefault<PidHasher>>;
 
@@ -209,6 +220,8 @@ pub(crate) struct Ties {
     /// A test wants the next message to panic.
     #[cfg(feature = "testing")]
     panics_next: bool,
+    requests: Vec<Request>,
+    tracer: Option<broadcast::Sender<Traced>>,
 }
 
 /// See [`Context::describe`](crate::Context::describe).
@@ -428,6 +441,75 @@ impl Core {
         removed.is_some()
     }
 
+    /// Puts a request into the system lane.
+    pub(crate) fn request(&self, request: Request) -> Result<(), SysError> {
+        let mut state = self.state();
+        if state.dead.is_some() {
+            return Err(SysError::NoProc);
+        }
+        let requests = &mut state.ties().requests;
+        requests.retain(|request| !request.reply.is_closed());
+        if requests.len() >= SYS_REQUESTS_MAX {
+            return Err(SysError::TooManyRequests);
+        }
+        requests.push(request);
+        self.interrupt(state);
+        Ok(())
+    }
+
+    /// What came through the system lane, in order.
+    pub(crate) fn take_requests(&self) -> Vec<Request> {
+        let mut state = self.state();
+        state
+            .known_ties()
+            .map_or_else(Vec::new, |ties| mem::take(&mut ties.requests))
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.control.load(Ordering::Relaxed) & SUSPENDED != 0
+    }
+
+    pub(crate) fn set_suspended(&self, is_suspended: bool) {
+        if is_suspended {
+            self.control.fetch_or(SUSPENDED, Ordering::AcqRel);
+        } else {
+            self.control.fetch_and(!SUSPENDED, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn is_traced(&self) -> bool {
+        self.control.load(Ordering::Relaxed) & TRACED != 0
+    }
+
+    /// Hears of what the process does from now on; `None` if it is dead.
+    pub(crate) fn trace(&self) -> Option<broadcast::Receiver<Traced>> {
+        let mut state = self.state();
+        if state.dead.is_some() {
+            return None;
+        }
+        let tracer = state
+            .ties()
+            .tracer
+            .get_or_insert_with(|| broadcast::Sender::new(TRACE_MAX));
+        let receiver = tracer.subscribe();
+        self.control.fetch_or(TRACED, Ordering::AcqRel);
+        Some(receiver)
+    }
+
+    /// Where the process is to tell what it does; `None` if nobody listens any more.
+    pub(crate) fn tracer(&self) -> Option<broadcast::Sender<Traced>> {
+        let mut state = self.state();
+        let tracer = &mut state.known_ties()?.tracer;
+        if tracer
+            .as_ref()
+            .is_some_and(|tracer| tracer.receiver_count() == 0)
+        {
+            *tracer = None;
+            self.control.fetch_and(!TRACED, Ordering::AcqRel);
+        }
+        tracer.clone()
+    }
+
     /// The next exit signal, in the order they came.
     pub(crate) fn next_signal(&self) -> Option<Signal> {
         let mut state = self.state();
@@ -592,6 +674,8 @@ impl Core {
             children,
             names,
             details,
+            requests,
+            tracer,
             ..
         } = ties.map_or_else(Ties::default, |ties| *ties);
         state.monitors = monitors;
@@ -599,7 +683,14 @@ impl Core {
         state.monitors.reverse();
         drop(state);
         drop_contained((waker, signals, trap, doom));
-        drop_contained(details);
+        drop_contained((details, requests));
+        if let Some(tracer) = tracer {
+            let _ = tracer.send(Traced {
+                pid: self.pid,
+                at: SystemTime::now(),
+                what: Deed::Exited(reason.clone()),
+            });
+        }
 
         registry::release(self.pid, &names);
         self.control.fetch_or(DEAD, Ordering::AcqRel);

@@ -5,6 +5,7 @@
 //! actor sees is the same: `started` at the first turn; then messages, then futures; `wait` stops both;
 //! `stopping` may refuse; `stopped` is last.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -27,6 +28,7 @@ use crate::fault::{Fall, Fate};
 use crate::mailbox::{BoxedMail, drain};
 use crate::panics::{self, Caught, catch, drop_contained, drop_each};
 use crate::process::{End, Observer, Process, Started};
+use crate::sys::{Request, SysError, What};
 use crate::vitals::{self, MAILBOX_HIGH};
 
 /// What the init of an actor may answer, if it did not fail (`gen_server:init/1`).
@@ -177,6 +179,8 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             self.finish(*end);
             return true;
         }
+        self.answer_requests();
+        let core = &self.shared.core;
         let Some(signal) = core.next_signal() else {
             return false;
         };
@@ -190,6 +194,21 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
                 self.finish(End::by_signal(signal.reason, signal.cause));
                 true
             }
+        }
+    }
+
+    /// What was asked through the system lane, in order.
+    fn answer_requests(&self) {
+        for Request { what, reply } in self.shared.core.take_requests() {
+            if reply.is_closed() {
+                // Whoever asked has given up, and was told that nothing happened.
+                continue;
+            }
+            let answer = match &self.stage {
+                Stage::Live(live) => live.answer(&what),
+                Stage::Init(_) | Stage::Over => Err(SysError::Starting),
+            };
+            let _ = reply.send(answer);
         }
     }
 
@@ -395,6 +414,27 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         let budget = self.ctx.shared.core.messages_per_turn;
         self.ctx.budget.set(budget.saturating_add(looks));
         self.ctx.is_cut.set(false);
+        let core = &self.ctx.shared.core;
+        if core.is_traced() || self.ctx.tracer.is_some() {
+            self.ctx.tracer = core.tracer();
+        }
+    }
+
+    /// Does what was asked through the system lane.
+    fn answer(&self, what: &What) -> Result<Box<dyn Any + Send>, SysError> {
+        match what {
+            What::Show => match self.show() {
+                Some(state) => Ok(Box::new(state)),
+                None => Err(SysError::NotExposed),
+            },
+            What::Copy(copy) => catch(self.ctx.pid(), || copy(&self.actor))
+                .map_err(|_| SysError::Panicked)?
+                .ok_or(SysError::NoProc),
+            What::Suspend(is_suspended) => {
+                self.ctx.shared.core.set_suspended(*is_suspended);
+                Ok(Box::new(()))
+            }
+        }
     }
 
     fn start(&mut self) {
@@ -421,6 +461,9 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             }
             if self.ctx.shared.is_bounded {
                 self.take_bridged(task);
+            }
+            if self.ctx.shared.core.is_suspended() {
+                return Poll::Pending;
             }
             if !self.ctx.waits.is_empty() {
                 if self.poll_waits(task).is_pending() && self.ctx.state.alive() {
@@ -559,7 +602,9 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                     break;
                 };
                 let envelope = bridge.open.insert(envelope);
+                let began = self.ctx.begin_traced();
                 envelope.handle(&mut self.actor, &mut self.ctx);
+                self.ctx.end_traced(began);
                 bridge.open = None;
                 handled += 1;
             }
@@ -576,7 +621,9 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                 continue;
             }
             let letter = self.letter.insert(letter);
+            let began = self.ctx.begin_traced();
             letter.open(&mut self.actor, &mut self.ctx);
+            self.ctx.end_traced(began);
             self.letter = None;
             handled += 1;
         }
@@ -617,7 +664,9 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             let Some(letter) = letter else { break };
             self.ctx.spend(1);
             let letter = self.letter.insert(letter);
+            let began = self.ctx.begin_traced();
             letter.open(&mut self.actor, &mut self.ctx);
+            self.ctx.end_traced(began);
             self.letter = None;
             handled += 1;
         }

@@ -524,7 +524,9 @@ fn collect_lines(node: &Node, lead: &str, below: &str, lines: &mut Vec<[String; 
     lines.push([
         format!("{lead}{name}"),
         what,
-        [node.state.name()]
+        // A process that holds still does not run, whatever its supervisor thinks.
+        (!node.flags.suspended)
+            .then(|| node.state.name())
             .into_iter()
             .chain(node.flags.names())
             .collect::<Vec<_>>()

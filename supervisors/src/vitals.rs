@@ -39,6 +39,10 @@ pub const MAILBOX_HIGH: usize = 10_000;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Vitals {
+    /// How long the process has run.
+    pub uptime: Duration,
+    /// It was [suspended](crate::sys::suspend), and holds still.
+    pub suspended: bool,
     /// Messages waiting; `None` where actix does not tell (adopted actors).
     pub mailbox_len: Option<usize>,
     /// How many may wait; `None` if that is not bounded.
@@ -123,6 +127,8 @@ impl Vitals {
                 .and_then(|turns| turns.quantile(share))
         };
         Self {
+            uptime: core.born().elapsed(),
+            suspended: core.is_suspended(),
             mailbox_len,
             mailbox_capacity: mailbox.capacity(),
             mailbox_overflow: mailbox.overflow(),
@@ -171,6 +177,7 @@ impl Vitals {
                 .zip(self.mailbox_len)
                 .is_some_and(|(capacity, len)| len >= capacity),
             deadlock: false,
+            suspended: self.suspended,
         }
     }
 }
@@ -187,12 +194,15 @@ pub struct Flags {
     pub full: bool,
     /// It is one of several that wait for each other in a circle.
     pub deadlock: bool,
+    /// It was [suspended](crate::sys::suspend).
+    pub suspended: bool,
 }
 
 impl Flags {
     /// The flags that are set, in upper-case words; `STUCK` says `BUSY` too.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         [
+            (self.suspended, "SUSPENDED"),
             (self.deadlock, "DEADLOCK"),
             (self.stuck, "STUCK"),
             (self.busy && !self.stuck, "BUSY"),

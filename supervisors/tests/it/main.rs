@@ -14,6 +14,7 @@ mod panics;
 mod report;
 mod storm;
 mod support;
+mod sys;
 mod testing;
 mod traps;
 mod vitals;
