@@ -294,6 +294,24 @@ value_enum!(crate::present::order::Order {
     Interleave = "interleave", "line by line as they arrive, behind labels";
 });
 
+/// How the end of a poem is known.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FrameChoice {
+    /// The connection ends, as in the tutorial
+    Eof,
+    /// The poem is a netstring; one that is cut is none
+    Netstring,
+}
+
+impl From<FrameChoice> for byron_actors::Frame {
+    fn from(choice: FrameChoice) -> Self {
+        match choice {
+            FrameChoice::Eof => Self::Eof,
+            FrameChoice::Netstring => Self::Netstring,
+        }
+    }
+}
+
 value_enum!(crate::present::progress::Progress {
     Auto = "auto", "what suits the terminal";
     Bars = "bars", "a line for each poem, if there is a terminal";

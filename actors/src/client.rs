@@ -18,6 +18,8 @@ use crate::connect::Whereabouts;
 use crate::coordinator::{Begin, Coordinator};
 use crate::download::{Download, Errand, Expectation, Patience};
 use crate::editor::Edition;
+use crate::poem::Title;
+use crate::wire::Frame;
 
 /// How often a failed download is tried again, if nothing else is said.
 pub const RETRIES: u32 = 2;
@@ -38,6 +40,10 @@ pub struct Target {
     pub label: String,
     /// Where it is.
     pub whereabouts: Whereabouts,
+    /// What is asked for there, if it is one poem of a library; its frame is a netstring.
+    pub title: Option<Title>,
+    /// How its end is known.
+    pub frame: Frame,
     /// Its own limit for connecting.
     pub connect_timeout: Option<Duration>,
     /// What makes it whole.
@@ -50,6 +56,8 @@ impl Target {
         Self {
             label: label.into(),
             whereabouts,
+            title: None,
+            frame: Frame::Eof,
             connect_timeout: None,
             expectation: Expectation::default(),
         }
@@ -140,6 +148,11 @@ impl Client {
             Arc::new(Errand {
                 task,
                 whereabouts: target.whereabouts.clone(),
+                title: target.title.clone(),
+                frame: match target.title {
+                    Some(_) => Frame::Netstring,
+                    None => target.frame,
+                },
                 patience,
                 expectation: target.expectation,
                 coordinator: siblings.coordinator.clone(),

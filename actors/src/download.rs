@@ -20,16 +20,19 @@ use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{Actor, ActorContext, AsyncContext};
 use byron_supervisors::{ActorRef, Context, ExitReason, Name, Pid, whereis_actor};
 use bytes::Bytes;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::Address;
 use crate::connect::{ConnectError, Whereabouts, connect, error_text};
 use crate::coordinator::{Attempt, Connected, Coordinator, Heard, HeardAll, Resume};
+use crate::framing::Framing;
+use crate::netstring::frame;
+use crate::poem::Title;
 use crate::stream::Stream;
 use crate::tls::{tls_error, tls_text};
-use crate::wire::{PoemHash, Rereading};
+use crate::wire::{Frame, PoemHash, Rereading};
 
 /// How long an attempt may take to connect, if nothing else is said.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -260,6 +263,8 @@ impl From<ConnectError> for DownloadError {
 pub(crate) struct Errand {
     pub(crate) task: usize,
     pub(crate) whereabouts: Whereabouts,
+    pub(crate) title: Option<Title>,
+    pub(crate) frame: Frame,
     pub(crate) patience: Patience,
     pub(crate) expectation: Expectation,
     pub(crate) coordinator: Name,
@@ -339,6 +344,11 @@ impl Listening {
             pid: self.pid,
             peer_addr: stream.peer_addr().clone(),
         });
+        if let Some(title) = &self.errand.title {
+            let asked = frame(title.as_str().as_bytes());
+            let asked = stream.write_all(&asked).await;
+            asked.map_err(|error| read_error(&error, stream.peer_addr()))?;
+        }
         let rereading = self.read_to_end(&mut stream, resume).await?;
         check_whole(&rereading, &self.errand.expectation)?;
         self.coordinator.do_send(HeardAll {
@@ -359,6 +369,9 @@ impl Listening {
             ..
         } = self.errand.patience;
         let mut rereading = Rereading::new(resume.known);
+        let poem_bytes_max = self.errand.expectation.poem_bytes_max;
+        let mut framing = Framing::new(self.errand.frame, poem_bytes_max);
+        let mut has_heard = false;
         let mut silent_since = Instant::now();
         loop {
             let has_begun = !rereading.read().is_empty();
@@ -373,8 +386,15 @@ impl Listening {
                 Err(_) => return Err(silence(has_begun, limit, stream.peer_addr())),
             };
             if bytes.is_empty() {
+                if let (Some(title), false) = (&self.errand.title, has_heard) {
+                    let text = format!("the library has no poem \"{title}\"");
+                    return Err(DownloadError::for_good(FailureKind::Empty, text));
+                }
+                framing.finish()?;
                 return Ok(rereading);
             }
+            has_heard = true;
+            let bytes = framing.pass(bytes)?;
             let new = rereading.pass(bytes).map_err(|error| {
                 DownloadError::for_good(FailureKind::Changed, error.to_string())
             })?;
@@ -384,6 +404,9 @@ impl Listening {
                 tokio::task::coop::consume_budget().await;
             } else {
                 self.pass_on(new, &rereading, &resume.credit).await?;
+            }
+            if framing.is_complete() {
+                return Ok(rereading);
             }
             // Not the server's silence: the time that our own side took to take the bytes.
             silent_since = Instant::now();

@@ -44,9 +44,11 @@
 //! | `gate` | how many peers there may be, and when the last one has left |
 //! | `recital` | the poem server's protocol: the poem and the [`Manner`] of reciting it |
 //! | `transform_netstring` | [`TransformNetstring`], the tutorial's protocol for transforms |
+//! | `library` | [`Library`], a protocol: the poems of a directory, by title |
 //! | `transform_http` | [`TransformHttp`], the same for curl |
 //! | `patience` | streams whose peers may not keep a writer waiting for ever |
 //! | `tally` | what was counted |
+//! | `framing` | which bytes of a connection are the poem, and when it is whole |
 //! | `connect` | how a download gets a socket: resolve, then all addresses in turn |
 //!
 //! # Invariants
@@ -199,6 +201,7 @@ mod connection;
 mod recital;
 
 mod conversation;
+mod library;
 mod patience;
 mod transform_http;
 mod transform_netstring;
@@ -209,6 +212,7 @@ mod connect;
 mod coordinator;
 mod download;
 mod editor;
+mod framing;
 mod rewriting;
 
 mod proxy;
@@ -229,6 +233,7 @@ pub use download::{
 };
 pub use editor::{Edition, Editor, OnTransformError, REWRITINGS_MAX, TRANSFORMED_BYTES_MAX};
 pub use gate::{Fate, Permit};
+pub use library::{Library, OpenLibraryError, TITLE_BYTES_MAX, TITLES_MAX};
 pub use listener::{HEARTBEAT, Listener};
 pub use netstring::{
     NETSTRING_BYTES_MAX, Netstring, NetstringError, NoDot, Unframing, frame, request,
@@ -271,4 +276,4 @@ pub use transformer::{
     CallTransformError, INLINE_BYTES_MAX, TRANSFORM_TIMEOUT, TRANSFORMS_WAITING_MAX,
     TransformCounts, Transformer, Transformers,
 };
-pub use wire::{Pace, ParsePoemHashError, PoemChanged, PoemHash, Prefix, Rereading};
+pub use wire::{Frame, Pace, ParsePoemHashError, PoemChanged, PoemHash, Prefix, Rereading};

@@ -29,6 +29,10 @@ impl<S> Patient<S> {
         }
     }
 
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     pub(crate) fn into_inner(self) -> S {
         self.stream
     }

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use byron_supervisors::StartDynamicChild;
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::binding::ListenOn;
 use crate::connection::Connection;
 use crate::gate::Permit;
+use crate::netstring;
 use crate::poem::Poem;
 use crate::protocol::{CONNECTIONS_MAX, Limits, Protocol};
 use crate::stream::{Accepted, LINGER_TIMEOUT};
-use crate::wire::Pace;
+use crate::wire::{Frame, Pace};
 
 /// How long a reader may read nothing at all before it is cut off, if nothing else is said.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,6 +26,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Manner {
     /// `None` recites as fast as the reader reads.
     pub pace: Option<Pace>,
+    /// How a reader knows the end.
+    pub frame: Frame,
     /// How many readers are served at once; the next ones wait in the kernel's queue.
     pub connections_max: usize,
     /// How long a reader may read nothing at all.
@@ -38,6 +42,7 @@ impl Default for Manner {
     fn default() -> Self {
         Self {
             pace: None,
+            frame: Frame::Eof,
             connections_max: CONNECTIONS_MAX,
             write_timeout: WRITE_TIMEOUT,
             linger_timeout: LINGER_TIMEOUT,
@@ -81,26 +86,44 @@ impl ServerConfig {
 /// The protocol of a poem server.
 #[derive(Debug)]
 pub(crate) struct Recital {
-    poem: Mutex<Poem>,
+    text: Mutex<Text>,
     manner: Arc<Manner>,
+}
+
+/// A poem, and what is said of it.
+#[derive(Debug)]
+struct Text {
+    poem: Poem,
+    said: Bytes,
+}
+
+impl Text {
+    fn new(poem: Poem, frame: Frame) -> Self {
+        let said = match frame {
+            Frame::Eof => poem.text.clone(),
+            Frame::Netstring => netstring::frame(&poem.text),
+        };
+        Self { poem, said }
+    }
 }
 
 impl Recital {
     pub(crate) fn new(poem: Poem, manner: Manner) -> Self {
         Self {
-            poem: Mutex::new(poem),
+            text: Mutex::new(Text::new(poem, manner.frame)),
             manner: Arc::new(manner),
         }
     }
 
     /// The poem that the next reader hears.
     pub(crate) fn poem(&self) -> Poem {
-        self.poem.lock().clone()
+        self.text.lock().poem.clone()
     }
 
     /// From the next reader on, another poem; those who are listening hear the old one to its end.
     pub(crate) fn set_poem(&self, poem: Poem) -> Poem {
-        std::mem::replace(&mut self.poem.lock(), poem)
+        let text = Text::new(poem, self.manner.frame);
+        std::mem::replace(&mut *self.text.lock(), text).poem
     }
 }
 
@@ -110,8 +133,9 @@ impl Protocol for Recital {
     }
 
     fn start(self: Arc<Self>, accepted: Accepted, permit: Permit) -> StartDynamicChild {
-        let (text, manner) = (self.poem().text, Arc::clone(&self.manner));
-        let connection = Connection::new(accepted, text, manner, permit);
+        let said = self.text.lock().said.clone();
+        let manner = Arc::clone(&self.manner);
+        let connection = Connection::new(accepted, said, manner, permit);
         StartDynamicChild::once(move |_| connection)
     }
 }

@@ -30,7 +30,7 @@ use crate::tally::Tally;
 use crate::transformer::{CallTransformError, Transformers};
 
 /// What a connection's buffer has room for before anything has come: 10 000 idle peers cost little.
-const FIRST_READ_BYTES: usize = 128;
+pub(crate) const FIRST_READ_BYTES: usize = 128;
 
 /// How much of a name that a peer made up is logged.
 const LOGGED_BYTES_MAX: usize = 64;
@@ -57,7 +57,8 @@ impl Protocol for TransformNetstring {
     }
 }
 
-type Requests = FramedRead<Patient<Stream>, Netstring>;
+/// Where requests come from.
+pub(crate) type Requests = FramedRead<Patient<Stream>, Netstring>;
 
 impl TransformNetstring {
     async fn talk(&self, accepted: Accepted, permit: &mut Permit) -> Result<(), ConversationError> {

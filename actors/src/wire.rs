@@ -41,6 +41,16 @@ impl Pace {
     }
 }
 
+/// How the end of a poem is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Frame {
+    /// It is the end of the connection, as in the tutorial.
+    #[default]
+    Eof,
+    /// The poem is a netstring: one that was cut is none.
+    Netstring,
+}
+
 /// A poem's SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PoemHash(pub [u8; 32]);

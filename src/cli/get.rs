@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::chaos::{ChaosArguments, ChaosSettings};
 use super::value::{Jobs, parse_jobs, parse_sha256};
-use super::{UsageError, Verbosity, VerbosityArguments, heading};
+use super::{FrameChoice, UsageError, Verbosity, VerbosityArguments, heading};
 use crate::endpoint::{Target, TransformArgument, parse_target, parse_transform};
 use crate::output_file::{Existing, Partial};
 use crate::present::order::Order;
@@ -32,7 +32,7 @@ pub struct GetArguments {
     // As text: a doc comment would take the brackets for a link.
     #[arg(value_name = "TARGET[=NAME]", required = true, value_parser = parse_target)]
     #[arg(
-        help = "Servers: PORT (of this machine), HOST:PORT, [IPV6]:PORT or tcp:host=HOST:port=PORT:timeout=SECONDS"
+        help = "Servers: PORT (of this machine), HOST:PORT, [IPV6]:PORT, lib:PORT/TITLE or tcp:host=HOST:port=PORT:timeout=SECONDS"
     )]
     targets: Vec<Target>,
 
@@ -125,6 +125,10 @@ pub struct GetArguments {
     #[arg(long, help_heading = heading::ADVANCED, hide_short_help = true)]
     keep_partial: bool,
 
+    /// How the end of a poem is known
+    #[arg(long, value_name = "FRAME", value_enum, default_value = "eof", help_heading = heading::ADVANCED, hide_short_help = true)]
+    frame: FrameChoice,
+
     /// Fail unless the poem has this SHA-256
     #[arg(long, value_name = "HEX", value_parser = parse_sha256, help_heading = heading::ADVANCED, hide_short_help = true)]
     sha256: Option<[u8; 32]>,
@@ -192,6 +196,8 @@ pub struct GetConfig {
     pub max_time: Option<Duration>,
     /// Whether one failure cancels all other downloads.
     pub fail_fast: bool,
+    /// How the end of a poem is known.
+    pub frame: byron_actors::Frame,
     /// What the poem must be.
     pub expected: Expectation,
     /// How much of a waiting poem stays in memory.
@@ -302,6 +308,7 @@ impl GetArguments {
             idle_timeout: self.idle_timeout.0,
             max_time: self.max_time.0,
             fail_fast: self.fail_fast,
+            frame: self.frame.into(),
             expected: Expectation {
                 sha256: self.sha256,
                 bytes: self.expect_bytes,

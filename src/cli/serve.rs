@@ -11,7 +11,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 
 use super::server::{PlaceArguments, ServerArguments, ServerSettings};
-use super::{UsageError, heading};
+use super::{FrameChoice, UsageError, heading};
 use crate::endpoint::{ListenEndpoint, ListenPlace, PoemArgument, PoemSource, parse_poem_argument};
 use crate::quantity::{parse_seconds, parse_size};
 
@@ -25,6 +25,7 @@ Examples:
   byron serve poetry/ecstasy.txt --port 10000                    at once
   byron serve poetry/ecstasy.txt@10000 poetry/science.txt@10001  several poems
   byron serve --num-bytes 30 --delay 0.1 poetry/ecstasy.txt      slowly, on a free port
+  byron serve poetry --library --port 10000                      all of them, by title
   fortune | byron serve - --port 10000 --once                    to one reader
 ";
 
@@ -51,6 +52,14 @@ pub struct ServeArguments {
     #[arg(long, help_heading = heading::COMMON)]
     watch: bool,
 
+    /// Serve all poems of each directory POEM, by title: byron get lib:PORT/TITLE
+    #[arg(long, conflicts_with_all = ["num_bytes", "delay", "watch", "frame"], help_heading = heading::COMMON)]
+    library: bool,
+
+    /// How readers know the end of a poem
+    #[arg(long, value_name = "FRAME", value_enum, default_value = "eof", help_heading = heading::ADVANCED, hide_short_help = true)]
+    frame: FrameChoice,
+
     #[command(flatten)]
     server: ServerArguments,
 }
@@ -64,6 +73,10 @@ pub struct ServeConfig {
     pub pace: Option<Pace>,
     /// Whether a changed file is served anew.
     pub watch: bool,
+    /// Whether the poems are directories, of which each poem can be asked for.
+    pub library: bool,
+    /// How readers know the end of a poem.
+    pub frame: byron_actors::Frame,
     /// How the server is run.
     pub server: ServerSettings,
 }
@@ -105,6 +118,11 @@ impl ServeArguments {
                 "standard input cannot be watched; put the poem into a file",
             ));
         }
+        if stdin_count > 0 && self.library {
+            return Err(UsageError::new(
+                "standard input is no library; name a directory of poems",
+            ));
+        }
         let poems = assign(self.place, self.poems)?;
         let mut taken = HashSet::new();
         let mut fixed = poems
@@ -127,6 +145,8 @@ impl ServeArguments {
             poems,
             pace,
             watch: self.watch,
+            library: self.library,
+            frame: self.frame.into(),
             server: self.server.into_settings()?,
         })
     }

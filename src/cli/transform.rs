@@ -64,7 +64,7 @@ pub struct TransformArguments {
 }
 
 /// The flags that only a service has.
-const SERVING: [&str; 13] = [
+const SERVING: [&str; 17] = [
     "port",
     "iface",
     "listen",
@@ -78,6 +78,10 @@ const SERVING: [&str; 13] = [
     "ready_fd",
     "max_request",
     "request_timeout",
+    "name",
+    "observe",
+    "chaos",
+    "seed",
 ];
 
 fn names() -> PossibleValuesParser {

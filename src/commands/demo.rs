@@ -70,6 +70,7 @@ pub fn run(verbosity: Verbosity) -> anyhow::Result<ExitCode> {
 fn config(verbosity: Verbosity) -> GetConfig {
     let target = |(name, _, _): &(&str, &[u8], usize)| endpoint::Target {
         endpoint: ConnectEndpoint::tcp(Host::Name((*name).to_owned()), 0),
+        title: None,
         name: Some((*name).to_owned()),
     };
     GetConfig {
@@ -83,6 +84,7 @@ fn config(verbosity: Verbosity) -> GetConfig {
         retries_max: 2,
         retry_delay: Duration::from_millis(200),
         transforms: Vec::new(),
+        frame: byron_actors::Frame::Eof,
         on_transform_error: byron_actors::OnTransformError::default(),
         transform_timeout: byron_actors::REWRITING_TIMEOUT,
         connect_timeout: None,

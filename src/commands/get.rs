@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use byron_actors::tree::{self, ClientHandle, STOP_TIMEOUT};
 use byron_actors::{
-    ClientConfig, Edition, Event, Events, Expectation, Patience, PoemHash, Retries, Target,
+    ClientConfig, Edition, Event, Events, Expectation, Patience, PoemHash, Retries, Target, Title,
     TransformStep, TransformedBy, transform_named,
 };
 use byron_supervisors::ExitReason;
@@ -146,6 +146,8 @@ fn client_config(config: &GetConfig) -> anyhow::Result<ClientConfig> {
         Ok(Target {
             label: target.label(),
             whereabouts: whereabouts(&target.endpoint)?,
+            title: target.title.as_deref().map(Title::new),
+            frame: config.frame,
             connect_timeout: target.endpoint.connect_timeout,
             expectation: Expectation {
                 poem_bytes_max: config.expected.bytes_max,

@@ -4,13 +4,16 @@ mod watch;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use actix::System;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use byron_actors::tree::{self, ServerHandle};
-use byron_actors::{Manner, Pace, Poem, ServerConfig};
+use byron_actors::{Library, Manner, Pace, Poem, Protocol, ServerConfig, ServiceConfig};
 
-use super::server::{Ground, Say, Served, explain, listen_on, manner, nature, place_text};
+use super::server::{
+    Ground, Say, Served, courtesy, explain, limits, listen_on, manner, nature, place_text,
+};
 use crate::cli::{ServeConfig, ServedPoem};
 use crate::endpoint::PoemSource;
 use crate::exit_code::ExitCode;
@@ -20,6 +23,10 @@ use crate::present::message::{counted, serving_line};
 /// Serves until a signal, or until enough poems were served.
 pub fn run(config: ServeConfig) -> anyhow::Result<ExitCode> {
     logs::init(config.server.verbosity, "warn", "info,actix_server=warn");
+    if config.library {
+        let libraries = open_libraries(&config)?;
+        return System::new().block_on(serve_libraries(config, libraries));
+    }
     // Before anything is bound: a poem that cannot be read is nobody's port.
     let poems = config
         .poems
@@ -45,6 +52,7 @@ async fn serve(config: ServeConfig, poems: Vec<Poem>) -> anyhow::Result<ExitCode
             chunk_bytes: pace.chunk_bytes,
             delay: pace.delay,
         }),
+        frame: config.frame,
         ..manner(&config.server)
     };
     let (mut specs, mut served, mut files) = (Vec::new(), Vec::new(), Vec::new());
@@ -75,6 +83,47 @@ async fn serve(config: ServeConfig, poems: Vec<Poem>) -> anyhow::Result<ExitCode
     if config.watch {
         watch(files, say)?;
     }
+    servers.run().await
+}
+
+/// Opened before anything is bound, as poems are read.
+fn open_libraries(config: &ServeConfig) -> anyhow::Result<Vec<Arc<Library>>> {
+    let courtesy = courtesy(&config.server);
+    let open = |poem: &ServedPoem| match &poem.source {
+        PoemSource::File(path) => Ok(Arc::new(Library::open(path, courtesy)?)),
+        PoemSource::Stdin => bail!("standard input is no library"),
+    };
+    config.poems.iter().map(open).collect()
+}
+
+async fn serve_libraries(
+    config: ServeConfig,
+    libraries: Vec<Arc<Library>>,
+) -> anyhow::Result<ExitCode> {
+    let ground = Ground::new(&config.server)?;
+    let (mut specs, mut served) = (Vec::new(), Vec::new());
+    for (ServedPoem { source, endpoints }, library) in config.poems.iter().zip(libraries) {
+        let titles = library.titles().context("cannot list the library")?;
+        let detail = counted(titles.len() as u64, "poem");
+        for endpoint in endpoints {
+            let service = ServiceConfig {
+                listen: listen_on(endpoint)?,
+                limits: limits(&config.server),
+                protocol: Arc::clone(&library) as Arc<dyn Protocol>,
+            };
+            let id = format!("library-{}", served.len() + 1);
+            let (spec, handle) = tree::service_spec(id, service, ground.pool()).map_err(explain)?;
+            ground.say().openness(endpoint, &handle);
+            specs.push(spec);
+            served.push(Served {
+                title: "library".to_owned(),
+                line: serving_line(source, &place_text(&handle)),
+                detail: detail.clone() + &nature(endpoint),
+                handle,
+            });
+        }
+    }
+    let servers = ground.start(specs, served, config.server, "reader").await?;
     servers.run().await
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::Arbiter;
 use anyhow::{Context, bail};
 use byron_actors::tree::{self, ServiceHandle};
-use byron_actors::{Address, Drained, Manner};
+use byron_actors::{Address, Courtesy, Drained, Frame, Limits, Manner};
 use byron_supervisors::{ActorRef, ArbiterPool, ChildSpec, Supervisor, exited, snapshot};
 use futures_util::future::join_all;
 
@@ -302,10 +302,28 @@ fn arbiter_count() -> usize {
 pub(super) fn manner(settings: &ServerSettings) -> Manner {
     Manner {
         pace: None,
+        frame: Frame::Eof,
         connections_max: settings.connections_max.get(),
         write_timeout: settings.write_timeout.unwrap_or(FOREVER),
         linger_timeout: settings.linger,
         readers: settings.readers_max.map(|readers| readers.get() as u64),
+    }
+}
+
+/// For how many peers a service is.
+pub(super) fn limits(settings: &ServerSettings) -> Limits {
+    Limits {
+        connections_max: settings.connections_max.get(),
+        connections: settings.readers_max.map(|readers| readers.get() as u64),
+    }
+}
+
+/// How long a peer that asks may take for what, so far as it does not depend on the question.
+pub(super) fn courtesy(settings: &ServerSettings) -> Courtesy {
+    Courtesy {
+        write_timeout: settings.write_timeout.unwrap_or(FOREVER),
+        linger_timeout: settings.linger,
+        ..Courtesy::default()
     }
 }
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use actix::System;
 use anyhow::{Context, bail};
 use byron_actors::{
-    Courtesy, FILE_BYTES_MAX, Limits, Protocol, ServiceConfig, Transform, TransformHttp,
+    Courtesy, FILE_BYTES_MAX, Protocol, ServiceConfig, Transform, TransformHttp,
     TransformNetstring, Transformers, tree,
 };
 
-use super::server::{Ground, Served, explain, listen_on, nature, place_text};
+use super::server::{Ground, Served, courtesy, explain, limits, listen_on, nature, place_text};
 use super::write_stdout;
 use crate::cli::{TransformConfig, TransformServiceConfig};
 use crate::exit_code::ExitCode;
-use crate::host::{FOREVER, logs};
+use crate::host::logs;
 use crate::present::message::counted;
 
 /// Does one of the three.
@@ -66,8 +66,7 @@ async fn serve(config: TransformServiceConfig) -> anyhow::Result<ExitCode> {
     let courtesy = Courtesy {
         request_bytes_max: config.request_bytes_max,
         request_timeout: config.request_timeout,
-        write_timeout: settings.write_timeout.unwrap_or(FOREVER),
-        linger_timeout: settings.linger,
+        ..courtesy(settings)
     };
     let netstring: Arc<dyn Protocol> = Arc::new(TransformNetstring {
         transformers: transformers.clone(),
@@ -88,10 +87,7 @@ async fn serve(config: TransformServiceConfig) -> anyhow::Result<ExitCode> {
     for (endpoint, protocol, how) in endpoints {
         let service = ServiceConfig {
             listen: listen_on(endpoint)?,
-            limits: Limits {
-                connections_max: settings.connections_max.get(),
-                connections: settings.readers_max.map(|readers| readers.get() as u64),
-            },
+            limits: limits(settings),
             protocol: Arc::clone(protocol),
         };
         let id = format!("{}-{}", protocol.name(), served.len() + 1);

@@ -1,5 +1,6 @@
 //! The two arguments that hold an endpoint: `TARGET[=NAME]` of `get` and `POEM[@ENDPOINT]` of `serve`.
 //!
+//! - `lib:ENDPOINT/TITLE` is one poem of a library, cut at its last `/`; its title is its name.
 //! - `TARGET[=NAME]` is an endpoint as a whole, if it can be; otherwise it is cut at the first `=` that leaves an endpoint
 //!   on its left, so the `=` of `tcp:host=donne.example:port=80` stay where they belong. The path of a Unix socket may
 //!   contain one, so there a name needs a key before it: `unix:/run/p.sock:timeout=5=donne`.
@@ -29,6 +30,8 @@ const NAME_BYTES_MAX: usize = 255;
 pub struct Target {
     /// Where it is.
     pub endpoint: ConnectEndpoint,
+    /// The poem that is asked for there, if it is a library.
+    pub title: Option<String>,
     /// What to call the poem, in messages and as a file.
     pub name: Option<String>,
 }
@@ -57,6 +60,14 @@ pub enum ParseTargetError {
     /// The endpoint is wrong.
     #[error(transparent)]
     Endpoint(ParseEndpointError),
+    /// No poem of a library is named.
+    #[error("invalid target {}: {problem}; expected lib:PORT/TITLE or lib:HOST:PORT/TITLE", quoted(.input))]
+    Library {
+        /// The whole target.
+        input: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The name cannot be the name of a file.
     #[error("invalid name {} for {endpoint}: {problem}; a name is also the name of a file", quoted(.name))]
     Name {
@@ -94,10 +105,14 @@ pub enum ParsePoemArgumentError {
 /// assert_eq!(target.name.as_deref(), Some("ecstasy"));
 /// ```
 pub fn parse_target(input: &str) -> Result<Target, ParseTargetError> {
+    if let Some(library) = input.strip_prefix("lib:") {
+        return parse_library_target(input, library);
+    }
     let whole_error = match parse_connect(input) {
         Ok(endpoint) => {
             return Ok(Target {
                 endpoint,
+                title: None,
                 name: None,
             });
         }
@@ -118,6 +133,7 @@ pub fn parse_target(input: &str) -> Result<Target, ParseTargetError> {
         }
         return Ok(Target {
             endpoint,
+            title: None,
             name: Some(name.to_owned()),
         });
     }
@@ -130,6 +146,26 @@ pub fn parse_target(input: &str) -> Result<Target, ParseTargetError> {
         .and_then(|target| parse_connect(target).err())
         .unwrap_or(whole_error);
     Err(ParseTargetError::Endpoint(error))
+}
+
+/// Reads what follows `lib:`.
+fn parse_library_target(input: &str, library: &str) -> Result<Target, ParseTargetError> {
+    let wrong = |problem| ParseTargetError::Library {
+        input: input.to_owned(),
+        problem,
+    };
+    let (endpoint, title) = library.rsplit_once('/').ok_or_else(|| wrong("no title"))?;
+    if let Some(problem) = problem_of_name(title) {
+        return Err(wrong(match problem {
+            "empty" => "no title",
+            problem => problem,
+        }));
+    }
+    Ok(Target {
+        endpoint: parse_connect(endpoint).map_err(ParseTargetError::Endpoint)?,
+        title: Some(title.to_owned()),
+        name: None,
+    })
 }
 
 /// Reads `POEM[@ENDPOINT]`; the path need not be Unicode.
@@ -164,19 +200,21 @@ pub fn parse_poem_argument(input: &OsStr) -> Result<PoemArgument, ParsePoemArgum
 impl Target {
     /// The target as people see it in messages: `127.0.0.1:10001`.
     pub fn label(&self) -> String {
-        self.endpoint.label()
+        match &self.title {
+            Some(title) => format!("lib:{}/{title}", self.endpoint.label()),
+            None => self.endpoint.label(),
+        }
     }
 
     /// What prefixes the lines of this poem among those of others: its name, or `10001`.
     pub fn short_label(&self) -> String {
-        self.name
-            .clone()
-            .unwrap_or_else(|| self.endpoint.short_label())
+        let name = self.name.as_ref().or(self.title.as_ref());
+        name.cloned().unwrap_or_else(|| self.endpoint.short_label())
     }
 
     /// The file that holds the poem in a directory of poems: its name, or `127.0.0.1-10001.txt`.
     pub fn file_name(&self) -> String {
-        if let Some(name) = &self.name {
+        if let Some(name) = self.name.as_ref().or(self.title.as_ref()) {
             return name.clone();
         }
         let stem = match &self.endpoint.place {
@@ -240,6 +278,34 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_poem_of_a_library_is_named_by_its_title() {
+        let target = parse_target("lib:10000/ecstasy.txt").unwrap();
+        assert_eq!(target.label(), "lib:127.0.0.1:10000/ecstasy.txt");
+        assert_eq!(target.short_label(), "ecstasy.txt");
+        assert_eq!(target.file_name(), "ecstasy.txt");
+        let target = parse_target("lib:donne.example:1/a=b").unwrap();
+        assert_eq!(target.title.as_deref(), Some("a=b"));
+        for (input, problem) in [
+            ("lib:10000", "no title"),
+            ("lib:10000/", "no title"),
+            ("lib:10000/..", "a directory"),
+            ("lib:10000/a\nb", "a control character in it"),
+        ] {
+            let expected = format!(
+                "invalid target {}: {problem}; expected lib:PORT/TITLE or lib:HOST:PORT/TITLE",
+                quoted(input)
+            );
+            assert_eq!(parse_target(input).unwrap_err().to_string(), expected);
+        }
+        assert!(
+            parse_target("lib:0/x")
+                .unwrap_err()
+                .to_string()
+                .contains("port 0")
+        );
+    }
 
     #[test]
     fn a_target_may_have_a_name() {

@@ -12,6 +12,7 @@ mod draining;
 mod editing;
 mod failures;
 mod gathering;
+mod lending;
 mod limits;
 mod proxying;
 mod reciting;
