@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use actix::fut::ActorFuture;
+use actix::fut::{ActorFuture, ActorFutureExt, wrap_future};
 use actix::{Actor, AsyncContext, Handler, Message, MessageResult};
 use byron_supervisors::{Context, CustomFault, ExitReason};
 use bytes::{Buf, Bytes};
@@ -50,9 +50,22 @@ const WRITES_PER_TURN: u32 = 16;
 /// The bytes one write offers to the kernel.
 const WRITE_BYTES_MAX: usize = 1 << 20;
 
-/// The fault that connections know besides those of every process: at some byte of the poem, the same for the same seed,
-/// the reader is cut off.
+/// The fault that connections know besides those of every process: the peer is cut off. The reader of a server's poem at
+/// some byte of it, the same for the same seed; any other peer before it is answered.
 pub const RESET: &str = "reset";
+
+/// For an actor that has a peer which is not to be answered: whether it is cut off. Its stream is to be dropped then.
+pub(crate) fn is_cut_off<A: Actor<Context = Context<A>>>(ctx: &mut Context<A>) -> bool {
+    let Some(fault) = ctx.take_fault(RESET) else {
+        return false;
+    };
+    // By a future: else it were a start that failed.
+    ctx.spawn(
+        wrap_future(async { fault })
+            .map(|fault, _: &mut A, ctx: &mut Context<A>| ctx.suffer(fault)),
+    );
+    true
+}
 
 /// Recites a poem to one reader.
 pub struct Connection {

@@ -14,6 +14,7 @@ use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{Actor, ActorContext, AsyncContext};
 use byron_supervisors::{Context, ExitReason, StartDynamicChild};
 
+use crate::connection::is_cut_off;
 use crate::gate::{Fate, Permit};
 use crate::netstring::{NetstringError, NoDot};
 use crate::stream::OpenError;
@@ -162,6 +163,9 @@ impl Actor for Conversation {
         let Some(talk) = self.0.take() else {
             return ctx.stop();
         };
+        if is_cut_off(ctx) {
+            return;
+        }
         ctx.spawn(
             wrap_future(talk).map(
                 |outcome, _: &mut Self, ctx: &mut Context<Self>| match outcome {

@@ -12,8 +12,9 @@ use super::heading;
 pub(super) struct ChaosArguments {
     /// Rehearse failures: PATTERN:FAULT[=ARG][@P%], such as connection:panic@20%; several after ;
     ///
-    /// PATTERN is an id, a type of actor (connection, listener, download) or a path such as listeners/*; FAULT is panic,
-    /// exit, kill, stall=DUR, start, or for connections reset; P is how many of a hundred fall.
+    /// PATTERN is an id, a type of actor (connection, listener, download) or a path such as listeners/*. FAULT is panic,
+    /// exit or kill (panic=3 in the third turn, else in one of the first 63, by the seed), stall=DUR, start, or for
+    /// connections reset. P is how many of a hundred fall.
     #[arg(long, value_name = "SPEC", value_parser = parse_chaos)]
     #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
     chaos: Option<Chaos>,

@@ -107,7 +107,13 @@ impl Ground {
                 settings,
                 unit,
             }),
-            Err(reason) => bail!("the servers did not start: {reason}"),
+            Err(reason) => {
+                // Who rehearses failures wants to know which one this was.
+                if let Some(rehearsing) = self.rehearsing {
+                    rehearsing.conclude(outcome(&served))?;
+                }
+                bail!("the servers did not start: {reason}")
+            }
         }
     }
 }

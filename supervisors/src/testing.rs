@@ -98,7 +98,7 @@ pub fn run<F: Future>(test: F) -> F::Output {
 
 /// Lets everything on this arbiter that is ready run, a few times over. No time passes.
 pub async fn settle() {
-    for _ in 0..100 {
+    for _ in 0..200 {
         tokio::task::yield_now().await;
     }
 }

@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::flight::{Broken, Seat};
-use crate::connection::WriteTimeout;
+use crate::connection::{WriteTimeout, is_cut_off};
 use crate::download::DownloadError;
 use crate::gate::{Fate, Permit};
 use crate::recital::Manner;
@@ -141,6 +141,9 @@ impl Actor for Reader {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         let reading = self.0.take().expect("it is started once");
+        if is_cut_off(ctx) {
+            return;
+        }
         ctx.spawn(wrap_future(reading.recite()).map(|reason, _: &mut Self, ctx| ctx.exit(reason)));
     }
 }

@@ -1,14 +1,19 @@
 //! The network under rehearsed failure: whatever falls, a poem arrives whole or is a failure, and the same seed makes the
 //! same connections fall.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use actix::Arbiter;
 use byron_actors::tree::{self, ServerHandle};
-use byron_actors::{ClientConfig, FailureKind, Poem, Retries, ServerConfig};
+use byron_actors::{
+    ClientConfig, Courtesy, FailureKind, Limits, ListenOn, Poem, Retries, ServerConfig,
+    ServiceConfig, TRANSFORMS, TransformNetstring, Transformers,
+};
 use byron_supervisors::chaos::{Chaos, ChaosReport, Rehearsal};
 use byron_supervisors::{ActorRef, ArbiterPool, Supervisor};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::support::{LIMIT, collect_as, get, ms, pace, read_all, run, text};
@@ -158,5 +163,45 @@ fn the_same_seed_cuts_off_the_same_readers() {
         assert_eq!((cut_off, report.struck), (again, report_again.struck));
         let (_, other) = readers_one_by_one(8).await;
         assert_ne!(numbers(&other), fallen);
+    });
+}
+
+#[test]
+fn a_peer_that_asks_is_answered_whole_or_cut_off() {
+    run(async {
+        let rehearsal = rehearse("/asked/**/connection:reset@50%", 7);
+        let here = ArbiterPool::new([Arbiter::current()]);
+        let transformers = Transformers::with(TRANSFORMS.to_vec(), &here);
+        let protocol = TransformNetstring {
+            transformers: transformers.clone(),
+            courtesy: Courtesy::default(),
+        };
+        let config = ServiceConfig {
+            listen: ListenOn::loopback(0),
+            limits: Limits::default(),
+            protocol: Arc::new(protocol),
+        };
+        let (spec, handle) = tree::service_spec("transform", config, &here).unwrap();
+        let specs = vec![transformers.child_spec("transformers"), spec];
+        let root = tree::start_servers("asked", specs).await.unwrap();
+        let ask = async || -> io::Result<Vec<u8>> {
+            let mut peer = TcpStream::connect(handle.local_addrs()[0]).await?;
+            peer.write_all(b"27:cummingsify.HERE IS MY POEM,").await?;
+            peer.shutdown().await?;
+            let (heard, end) = read_all(peer).await;
+            end.map(|()| heard)
+        };
+        let mut cut_off = 0;
+        for _ in 0..16 {
+            match ask().await {
+                Ok(heard) => assert_eq!(heard, b"15:here is my poem,"),
+                Err(_) => cut_off += 1,
+            }
+        }
+        tree::stop(&root, LIMIT).await;
+        let report = rehearsal.report();
+        assert_eq!(report.rules[0].struck, cut_off, "{report}");
+        assert!((3..14).contains(&cut_off), "{report}");
+        assert_eq!(handle.counts().reset, cut_off);
     });
 }

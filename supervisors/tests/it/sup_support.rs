@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+pub(crate) use byron_supervisors::testing::settle;
 use byron_supervisors::{
     ActorRef, ChildInfo, ChildSpec, ChildState, Context, CountChildren, Event, EventKind,
     ExitReason, Init, Pid, Restart, Shutdown, SupFlags, Supervisor, WhichChildren, events_since,
@@ -37,14 +38,7 @@ async fn limited<F: Future>(limit: Duration, test: F) -> F::Output {
 
 /// Runs a test in a `System` whose clock jumps to the next timer when there is nothing else to do.
 pub(crate) fn paused<F: Future>(test: F) -> F::Output {
-    System::with_tokio_rt(|| {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .expect("a runtime can be built")
-    })
-    .block_on(limited(YEAR, test))
+    byron_supervisors::testing::run(limited(YEAR, test))
 }
 
 /// Lets everything else run until the condition holds. The paused clock does not move meanwhile.
@@ -56,13 +50,6 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
     let begin = Instant::now();
     while !condition() {
         assert!(begin.elapsed() < LIMIT, "never happened: {what}");
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Lets every task of this arbiter that is ready run to where it waits. The paused clock does not move meanwhile.
-pub(crate) async fn settle() {
-    for _ in 0..200 {
         tokio::task::yield_now().await;
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+pub(crate) use byron_supervisors::testing::{run as paused, settle};
 use byron_supervisors::{
     ActorRef, Context, Down, Exit, ExitReason, MonitorRef, Panic, Pid, spawn, whereis,
 };
@@ -20,18 +21,6 @@ pub(crate) fn system<F: Future>(test: F) -> F::Output {
     System::new().block_on(test)
 }
 
-/// Runs a test in a `System` whose clock jumps to the next timer when there is nothing else to do.
-pub(crate) fn paused<F: Future>(test: F) -> F::Output {
-    System::with_tokio_rt(|| {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .expect("a runtime can be built")
-    })
-    .block_on(test)
-}
-
 /// Lets everything else run until the condition holds. Never idle: a paused clock stands still meanwhile.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     #[expect(
@@ -41,13 +30,6 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
     let begin = Instant::now();
     while !condition() {
         assert!(begin.elapsed() < LIMIT, "never happened: {what}");
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Lets every task of this arbiter that is ready run a few times.
-pub(crate) async fn settle() {
-    for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
