@@ -465,6 +465,17 @@ impl Core {
             .map_or_else(Vec::new, |ties| mem::take(&mut ties.requests))
     }
 
+    /// Leaves what came through the system lane for the next turn.
+    pub(crate) fn put_off_requests(&self) {
+        let mut state = self.state();
+        if state
+            .known_ties()
+            .is_some_and(|ties| !ties.requests.is_empty())
+        {
+            self.control.fetch_or(SIGNALLED, Ordering::AcqRel);
+        }
+    }
+
     pub(crate) fn is_suspended(&self) -> bool {
         self.control.load(Ordering::Relaxed) & SUSPENDED != 0
     }

@@ -199,6 +199,12 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
 
     /// What was asked through the system lane, in order.
     fn answer_requests(&self) {
+        if let Stage::Live(live) = &self.stage
+            && !live.is_started
+        {
+            // `started` comes first: what the actor exposes, it says there.
+            return self.shared.core.put_off_requests();
+        }
         for Request { what, reply } in self.shared.core.take_requests() {
             if reply.is_closed() {
                 // Whoever asked has given up, and was told that nothing happened.

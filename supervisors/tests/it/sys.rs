@@ -104,6 +104,15 @@ fn the_state_is_shown_and_copied_between_messages_and_while_the_process_waits() 
 }
 
 #[test]
+fn what_is_asked_of_a_process_that_was_just_started_waits_until_it_has() {
+    system(async {
+        let new = reciter();
+        let state = sys::get_state(new.pid(), LIMIT).await;
+        assert_eq!(state.as_deref(), Ok("Reciter { line: 0 }"));
+    });
+}
+
+#[test]
 fn who_cannot_be_looked_into_says_why() {
     system(async {
         let (silent, _) = puppet();
