@@ -343,6 +343,7 @@ impl Actor for Connection {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.expose_state();
         if let Some(fault) = ctx.take_fault(RESET) {
             self.cut_short(fault);
         }

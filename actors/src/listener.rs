@@ -65,6 +65,10 @@ impl Actor for Listener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        if let Some(listen_addr) = self.binding.local_addrs().get(self.post.address) {
+            let listen_addr = listen_addr.to_string();
+            ctx.describe(move || vec![("listen_addr", listen_addr.clone())]);
+        }
         if self.service.gate.is_closed() {
             return ctx.stop();
         }

@@ -58,6 +58,21 @@ impl Server {
 
 impl Actor for Server {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let (binding, service) = (Arc::clone(&self.binding), Arc::clone(&self.service));
+        ctx.describe(move || {
+            let addrs = binding.local_addrs().iter().map(ToString::to_string);
+            let counts = service.counts();
+            vec![
+                ("protocol", service.protocol_name().to_owned()),
+                ("listen_addrs", addrs.collect::<Vec<_>>().join(" ")),
+                ("served", counts.served.to_string()),
+                ("readers", counts.active.to_string()),
+                ("bytes", counts.bytes.to_string()),
+            ]
+        });
+    }
 }
 
 /// Stops accepting for a while: new readers wait in the kernel's queue (Ranch's `suspend_listener`).

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use byron_actors::{Connection, HowFar, Manner, Poem, Stumble};
-use byron_supervisors::{ActorRef, ExitReason, exited, kill};
+use byron_supervisors::{ActorRef, ExitReason, Node, exited, kill, snapshot};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{endless, eventually, ms, pace, read_all, run, serve, serve_on, text};
@@ -41,6 +41,45 @@ fn both_loopback_addresses_answer_on_one_port() {
             let reader = tokio::net::TcpStream::connect(addr).await.unwrap();
             assert_eq!(read_all(reader).await.0, b"two ways");
         }
+        served.stop().await;
+    });
+}
+
+/// What the first actor of this type tells of itself.
+fn details_of(nodes: &[Node], actor: &str) -> Option<Vec<(&'static str, String)>> {
+    nodes.iter().find_map(|node| {
+        if node.actor == actor {
+            Some(node.details.clone())
+        } else {
+            details_of(&node.children, actor)
+        }
+    })
+}
+
+#[test]
+fn a_server_and_its_listeners_tell_their_addresses_and_what_they_have_served() {
+    run(async {
+        let served = serve("two ways", Manner::default()).await;
+        read_all(served.reader().await).await.1.unwrap();
+        eventually("the reader has left", || {
+            let counts = served.handle.counts();
+            (counts.served, counts.active) == (1, 0)
+        })
+        .await;
+        let addrs = served.handle.local_addrs().iter().map(ToString::to_string);
+        let trees = snapshot();
+        let told = details_of(&trees, "byron_actors::server::Server").unwrap();
+        let addrs = ("listen_addrs", addrs.collect::<Vec<_>>().join(" "));
+        assert!(told.contains(&addrs), "{told:?}");
+        for counted in [("served", "1"), ("readers", "0"), ("bytes", "8")] {
+            assert!(
+                told.contains(&(counted.0, counted.1.to_owned())),
+                "{told:?}"
+            );
+        }
+        let told = details_of(&trees, "byron_actors::listener::Listener").unwrap();
+        assert_eq!(told[0].0, "listen_addr");
+        assert!(addrs.1.contains(&told[0].1), "{told:?}");
         served.stop().await;
     });
 }
