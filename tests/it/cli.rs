@@ -36,6 +36,7 @@ Commands:
   get          Get poems from servers and print them in order
   serve        Serve poems
   transform    Make other poems of poems, for whoever asks
+  proxy        Serve the poems of other servers, and keep them for a while
   observe      Show how running instances are, and what happens there
   ctl          Ask a running instance how it is, or have it do something
   demo         Watch a small poetry network lose actors and none of its poems
