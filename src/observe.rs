@@ -14,6 +14,7 @@ mod name;
 mod observer;
 pub mod protocol;
 mod recorder;
+pub mod redact;
 mod registration;
 pub mod render;
 pub mod replay;

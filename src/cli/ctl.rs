@@ -1,5 +1,6 @@
 //! `byron ctl`: what to ask a running instance, or what to do to it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use byron_supervisors::Action;
@@ -71,6 +72,28 @@ enum VerbArguments {
         /// Wait no longer than this
         #[arg(long = "for", value_name = "DUR", value_parser = parse_duration, help_heading = heading::COMMON)]
         limit: Option<Duration>,
+    },
+    /// Show how much of the log is written, or have more or less of it written
+    LogLevel {
+        /// As in BYRON_LOG: a level, or such as info,byron_supervisors=debug; "default" for that of the beginning
+        #[arg(value_name = "DIRECTIVES")]
+        filter: Option<String>,
+
+        /// Only for so long
+        #[arg(long = "for", value_name = "DUR", value_parser = parse_duration, requires = "filter", help_heading = heading::COMMON)]
+        limit: Option<Duration>,
+    },
+    /// Show the last lines of the log
+    Logs {
+        /// Only those of this place of the tree, and of what is below it
+        #[arg(value_name = "PATH")]
+        path: Option<String>,
+    },
+    /// Write all that is known of the instance to a file for a report, without home directories and foreign addresses
+    Bundle {
+        /// The file, or - for standard output [default: INSTANCE-bundle.jsonl]
+        #[arg(short, long, value_name = "FILE", help_heading = heading::OUTPUT)]
+        output: Option<PathBuf>,
     },
     /// Connect standard input and output to the socket of an instance (for ssh://)
     Stdio,
@@ -176,6 +199,17 @@ pub enum Verb {
         /// How long they may take; as long as they like when absent.
         limit: Option<Duration>,
     },
+    /// How much of its log is written; more or less of it, if a filter is given.
+    LogLevel {
+        /// The filter, or `default`.
+        filter: Option<String>,
+        /// For how long.
+        limit: Option<Duration>,
+    },
+    /// The last lines of its log: those of a place, if one is named.
+    Logs(Option<String>),
+    /// All that is known of it, in this file.
+    Bundle(Option<PathBuf>),
     /// Connect standard input and output to its socket.
     Stdio,
 }
@@ -204,6 +238,9 @@ impl CtlArguments {
                     None => Verb::Stop(care.into()),
                 },
                 VerbArguments::Drain { limit } => Verb::Drain { limit },
+                VerbArguments::LogLevel { filter, limit } => Verb::LogLevel { filter, limit },
+                VerbArguments::Logs { path } => Verb::Logs(path),
+                VerbArguments::Bundle { output } => Verb::Bundle(output),
                 VerbArguments::Stdio => Verb::Stdio,
             },
         }

@@ -16,12 +16,12 @@ pub(super) struct ObservedArguments {
     name: Option<InstanceName>,
 
     /// Record what happens to FILE, for byron observe FILE; one that is there is kept as FILE.old
-    #[arg(long, value_name = "FILE", help_heading = heading::ADVANCED)]
+    #[arg(long, value_name = "FILE", help_heading = heading::ADVANCED, hide_short_help = true)]
     record: Option<PathBuf>,
 
-    /// Socket for them: unix:PATH, or none [default: one in the user's runtime directory]
+    /// Where byron ctl and byron observe reach it: unix:PATH, or none [default: a socket in the user's runtime directory]
     #[arg(long, value_name = "unix:PATH|none", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    #[arg(value_parser = listen(), help_heading = heading::ADVANCED)]
+    #[arg(value_parser = listen(), help_heading = heading::ADVANCED, hide_short_help = true)]
     observe: Option<Listen>,
 }
 

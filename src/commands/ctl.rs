@@ -1,7 +1,10 @@
 //! `byron ctl`: asks a running instance how it is, and has it do things.
 
 mod act;
+mod bundle;
 mod stdio;
+
+use std::time::Duration;
 
 use actix::System;
 use anyhow::Context;
@@ -11,14 +14,16 @@ use serde_json::json;
 use super::{print, say, write_stdout};
 use crate::cli::{Confirmation, CtlConfig, Verb};
 use crate::exit_code::ExitCode;
+use crate::host::logs::log_text;
 use crate::host::terminal::look;
 use crate::observe::InstanceAddress;
 use crate::observe::client::{Client, ClientError, Told, percent_encoded};
 use crate::observe::discovery::{self, FindInstanceError};
-use crate::observe::model::Tree;
-use crate::observe::protocol::{Deed, End, Health, Status};
-use crate::observe::render::{status_text, tree_text};
+use crate::observe::model::{LogRecord, Tree};
+use crate::observe::protocol::{Deed, End, Health, LogFilter, LogTail, Status};
+use crate::observe::render::{status_text, tree_text, words};
 use crate::observe::why::Chain;
+use crate::present::escape::escape_name;
 
 /// Does one thing to one instance.
 pub fn run(config: CtlConfig) -> anyhow::Result<ExitCode> {
@@ -50,6 +55,11 @@ async fn ctl(config: CtlConfig) -> anyhow::Result<ExitCode> {
             let body = json!({ "limit_s": limit.map(|limit| limit.as_secs_f64()) });
             end(address, config.json, "/v1/drain", body).await
         }
+        Verb::LogLevel { filter, limit } => {
+            log_level(address, config.json, filter.as_deref(), *limit).await
+        }
+        Verb::Logs(path) => logs(address, config.json, path.as_deref()).await,
+        Verb::Bundle(output) => bundle::bundle(address, output.as_deref()).await,
         Verb::Stdio => stdio::run(address),
     }
 }
@@ -123,6 +133,72 @@ async fn why(
         ))?;
     }
     Ok(ExitCode::Done)
+}
+
+async fn log_level(
+    address: Option<&InstanceAddress>,
+    is_json: bool,
+    filter: Option<&str>,
+    limit: Option<Duration>,
+) -> anyhow::Result<ExitCode> {
+    let mut client = Client::connect(address).await?;
+    let told: LogFilter = match filter {
+        None => client.get("/v1/log-level").await?,
+        Some(filter) => {
+            let filter = Some(filter).filter(|filter| *filter != "default");
+            let for_s = limit.map(|limit| limit.as_secs_f64());
+            let body = json!({ "filter": filter, "for_s": for_s });
+            client.post("/v1/log-level", &body).await?
+        }
+    };
+    if is_json {
+        write_stdout(format!("{}\n", serde_json::to_string(&told)?).as_bytes())?;
+    } else {
+        let limit = limit.map(|limit| format!(" for {}", words::span(limit)));
+        print(&format!(
+            "{}{}\n",
+            escape_name(&told.filter),
+            limit.unwrap_or_default()
+        ))?;
+    }
+    Ok(ExitCode::Done)
+}
+
+/// The last lines that are kept, as a terminal or a program wants them.
+async fn logs(
+    address: Option<&InstanceAddress>,
+    is_json: bool,
+    path: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let mut client = Client::connect(address).await?;
+    let LogTail { lines, missed, .. } = client.get("/v1/logs").await?;
+    if missed > 0 && !is_json {
+        say(&format!("{missed} lines before these are no longer kept"));
+    }
+    let look = look();
+    let is_wanted = |record: &LogRecord| match (path, &record.path) {
+        (None, _) => true,
+        (Some(path), Some(of)) => is_below(of, path.trim_matches('/')),
+        (Some(_), None) => false,
+    };
+    let mut text = String::new();
+    for record in lines.iter().filter(|record| is_wanted(record)) {
+        text += &match is_json {
+            true => format!("{}\n", serde_json::to_string(record)?),
+            false => format!("{}\n", log_text(record, &look).trim_end()),
+        };
+    }
+    print(&text)?;
+    Ok(ExitCode::Done)
+}
+
+/// Whether a place is this one or below it, the root named or not.
+fn is_below(path: &str, place: &str) -> bool {
+    let is_there = |path: &str| {
+        path.strip_prefix(place)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    is_there(path) || path.split_once('/').is_some_and(|(_, rest)| is_there(rest))
 }
 
 /// As `systemctl is-active`: a word for a person, and the exit code for a program.

@@ -19,7 +19,9 @@ use crate::endpoint::{
     ListenTls,
 };
 use crate::host::{descriptors, stdio};
-use crate::present::message::cannot_listen;
+use crate::observe::Registration;
+use crate::observe::discovery;
+use crate::present::message::{cannot_listen, in_use_by};
 
 /// What people are told who write TLS's old name.
 pub(super) const SSL_NOTICE: &str = "ssl: is the old name of tls:, and is read as such";
@@ -159,10 +161,32 @@ pub(super) fn explain(error: BindServerError) -> anyhow::Error {
         _ => return error.into(),
     };
     match listen_addr {
+        Address::Internet(addr) if kind == io::ErrorKind::AddrInUse => {
+            anyhow::Error::msg(match holder(*addr) {
+                Some(holder) => in_use_by(*addr, &holder.instance),
+                None => cannot_listen(*addr, &kind.into()),
+            })
+        }
         Address::Internet(addr) => anyhow::Error::msg(cannot_listen(*addr, &kind.into())),
         Address::Unix(_) if kind == io::ErrorKind::AddrInUse => anyhow::Error::msg(format!(
             "cannot listen on {listen_addr}: another server does"
         )),
         _ => error.into(),
     }
+}
+
+/// The instance that has an address, if it is one of ours.
+fn holder(taken: SocketAddr) -> Option<Registration> {
+    let has_it = |found: &Registration| {
+        let mut endpoints = found.instance.endpoints.iter();
+        endpoints.any(|endpoint| {
+            let local_addr = endpoint.at.parse::<SocketAddr>();
+            local_addr.is_ok_and(|held| {
+                let is_everywhere = held.ip().is_unspecified() || taken.ip().is_unspecified();
+                held.port() == taken.port() && (is_everywhere || held.ip() == taken.ip())
+            })
+        })
+    };
+    let running = discovery::running().unwrap_or_default();
+    running.into_iter().find(has_it)
 }

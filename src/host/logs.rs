@@ -20,6 +20,7 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use self::layer::LogLayer;
 pub use self::tail::{TAIL_BYTES_MAX, TAIL_LINES_MAX, Tail, tail_since};
+pub use self::text::line as log_text;
 use crate::cli::Verbosity;
 use crate::present::escape::escape_name;
 

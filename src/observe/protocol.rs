@@ -11,6 +11,8 @@
 //! | `GET /v1/why/ID` | [`Chain`](super::why::Chain): what led to an event, or to the last exit at a path |
 //! | `GET /v1/consequence?action=kill&path=PATTERN` | [`Outlook`]: what that would bring about |
 //! | `POST /v1/children/PATH/restart`, `stop`, `start`, `kill` | [`Deed`], when it is done |
+//! | `GET /v1/logs?since=N` | [`LogTail`]: the last lines of the log |
+//! | `GET /v1/log-level`, `POST` | [`LogFilter`]: how much of the log is written |
 //! | `POST /v1/drain`, `/v1/stop` | [`Deed`]; the instance ends |
 //! | `GET /healthz`, `/readyz` | [`Health`] |
 //!
@@ -19,7 +21,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Event, Instance, VERSION};
+use super::model::{Event, Instance, LogRecord, VERSION};
 
 /// How an instance is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,6 +147,32 @@ pub struct Prospect {
     /// Whether it may come differently, since something else is under way.
     #[serde(default)]
     pub is_uncertain: bool,
+}
+
+/// How much of the log is written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogFilter {
+    /// The version of the format.
+    pub v: u32,
+    /// As in `BYRON_LOG`.
+    pub filter: String,
+    /// For how many seconds; then as at the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_s: Option<f64>,
+}
+
+/// The last lines of the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogTail {
+    /// The version of the format.
+    pub v: u32,
+    /// The number of the last line.
+    pub last: u64,
+    /// How many that were asked for are gone.
+    #[serde(default)]
+    pub missed: u64,
+    /// The oldest first.
+    pub lines: Vec<LogRecord>,
 }
 
 /// What was done.

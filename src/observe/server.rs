@@ -6,6 +6,7 @@
 mod answer;
 mod children;
 mod follow;
+mod logs;
 mod peer;
 mod routes;
 
@@ -93,6 +94,8 @@ struct Shared {
     is_ready: AtomicBool,
     ending: watch::Sender<Option<End>>,
     followers: AtomicU64,
+    /// How often somebody wanted more or less of the log.
+    log_changes: AtomicU64,
     /// Events that followers have missed.
     missed: AtomicU64,
 }
@@ -149,6 +152,7 @@ impl Server {
             is_ready: AtomicBool::new(false),
             ending: watch::Sender::new(None),
             followers: AtomicU64::new(0),
+            log_changes: AtomicU64::new(0),
             missed: AtomicU64::new(0),
         });
         let (started, handle) = std::sync::mpsc::channel();

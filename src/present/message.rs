@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::escape::escape_name;
 use crate::endpoint::PoemSource;
+use crate::observe::model::Instance;
 
 /// Ports below this one belong to the administrator.
 const PRIVILEGED_PORTS_END: u16 = 1024;
@@ -120,6 +121,19 @@ pub fn cannot_listen(listen_addr: SocketAddr, error: &io::Error) -> String {
         ),
         _ => format!("cannot listen on {listen_addr}: {error}"),
     }
+}
+
+/// Why a server cannot listen where another byron does, and what to try.
+pub fn in_use_by(listen_addr: SocketAddr, holder: &Instance) -> String {
+    let command = holder.command_line.get(1).map(String::as_str);
+    let (command, name) = (
+        escape_name(command.unwrap_or_default()),
+        escape_name(&holder.name),
+    );
+    format!(
+        "cannot listen on {listen_addr}: address in use by byron {command} \"{name}\" (pid {}); try --port 0 or: byron ctl -i {name} stop",
+        holder.pid
+    )
 }
 
 /// A span of time for people: tenths of a second up to ten minutes, then `12m05s` and `3h00m`.

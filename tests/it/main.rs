@@ -9,6 +9,7 @@ mod demo;
 mod library;
 mod load;
 mod observe;
+mod observing;
 mod peers;
 mod proxy;
 mod serve_and_get;

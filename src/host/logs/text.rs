@@ -11,7 +11,7 @@ use crate::observe::render::{CrashReport, DIM, Look, STRONG, words};
 use crate::present::escape::escape_name;
 
 /// `12:03:11.204 WARN  root/poems/ecstasy#3 the fetch failed upstream=10000 kind=refused`, or the block of a crash.
-pub(super) fn line(record: &LogRecord, look: &Look) -> String {
+pub fn line(record: &LogRecord, look: &Look) -> String {
     let time = look.paint(DIM, &look.time(record.ts));
     let level = escape_name(&record.level);
     let level = look.paint(style(&level), &format!("{level:5}"));

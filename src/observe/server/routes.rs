@@ -17,7 +17,7 @@ use super::super::why::{Id, WhyError, why as tell_why};
 use super::answer::{Answer, Refused, body, json, ok};
 use super::children::{self, operator};
 use super::follow::Follower;
-use super::{Order, Shared};
+use super::{Order, Shared, logs};
 
 /// What there is, for whoever asks for something else.
 const PATHS: &[&str] = &[
@@ -28,6 +28,9 @@ const PATHS: &[&str] = &[
     "GET /v1/why/ID",
     "GET /v1/consequence?action=kill&path=PATTERN",
     "POST /v1/children/PATH/restart|stop|start|kill",
+    "GET /v1/logs?since=N",
+    "GET /v1/log-level",
+    "POST /v1/log-level",
     "POST /v1/drain",
     "POST /v1/stop",
     "GET /healthz",
@@ -48,6 +51,13 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             "/v1/children/{path:.*}/{action}",
             web::post().to(children::act),
         ))
+        .service(get("/v1/logs", web::get().to(logs::tail)))
+        .service(
+            web::resource("/v1/log-level")
+                .route(web::get().to(logs::show))
+                .route(web::post().to(logs::change))
+                .default_service(web::to(|| wrong_method("GET, POST"))),
+        )
         .service(get("/healthz", web::get().to(healthz)))
         .service(get("/readyz", web::get().to(readyz)))
         .service(post("/v1/drain", web::post().to(drain)))
