@@ -199,6 +199,7 @@ fn the_manual_has_a_page_for_each_command_with_every_exit_code() {
         "byron-serve",
         "byron-observe",
         "byron-ctl",
+        "byron-proxy",
         "byron-demo",
         "byron-completions",
         "byron-man",
