@@ -244,7 +244,7 @@ pub use proxy::cache::{
     CACHE_BYTES_MAX, CacheRules, CacheStatus, ERROR_TTL, Freshness, GRACE, Moment,
     PROXY_POEM_BYTES_MAX, STALE_IF_ERROR, TTL, Ttl,
 };
-pub use proxy::fetch::{FETCH_TIMEOUT, Fetch};
+pub use proxy::fetch::{FETCH_TIMEOUT, Fetch, Transforms};
 pub use proxy::flight::{Abandon, Broken};
 pub use proxy::keeper::Keeper;
 pub use proxy::reader::{HALF_CLOSED_PATIENCE, Reader, TurnedAway};

@@ -49,6 +49,7 @@ use byron_supervisors::{Name, StartDynamicChild, whereis_actor};
 
 use self::cabinet::{Answer, Desk, Offer};
 use self::cache::CacheRules;
+use self::fetch::{FETCH_TIMEOUT, Transforms, Wanted};
 use self::flight::Abandon;
 use self::keeper::{Begin, Keeper};
 use self::reader::{Manners, Reader, TurnedAway};
@@ -77,6 +78,8 @@ pub struct Upstream {
     pub patience: Patience,
     /// What makes its poem whole; the longest that is fetched.
     pub expectation: Expectation,
+    /// What its poem goes through before anybody hears of it.
+    pub transforms: Transforms,
     /// Where its poem is served.
     pub listen: Vec<ListenOn>,
 }
@@ -117,20 +120,32 @@ pub(crate) struct Proxying {
 }
 
 impl Proxying {
-    pub(crate) fn new(desk: Desk, keeper: Name, manner: Manner, patience: &Patience) -> Self {
-        let longest = patience.first_byte_timeout.max(patience.idle_timeout);
+    pub(crate) fn new(desk: Desk, keeper: Name, manner: Manner, wanted: &Wanted) -> Self {
         Self {
             desk,
             keeper,
             manners: Manners {
                 manner: Arc::new(manner),
-                wait_timeout: patience
-                    .connect_timeout
-                    .saturating_add(longest)
-                    .saturating_add(WAIT_MARGIN),
+                wait_timeout: longest_wait(wanted),
             },
         }
     }
+}
+
+/// The longest that a reader may have to wait for the next bytes if everybody does what they should.
+fn longest_wait(wanted: &Wanted) -> Duration {
+    let Patience {
+        connect_timeout,
+        first_byte_timeout,
+        idle_timeout,
+        max_time,
+    } = wanted.patience;
+    let wait = if wanted.transforms.steps.is_empty() {
+        connect_timeout.saturating_add(first_byte_timeout.max(idle_timeout))
+    } else {
+        max_time.unwrap_or(FETCH_TIMEOUT)
+    };
+    wait.saturating_add(WAIT_MARGIN)
 }
 
 impl Protocol for Proxying {

@@ -132,14 +132,13 @@ async fn rewrite(
     pid: Pid,
     editor: &ActorRef<Editor>,
 ) -> Result<(), ExitReason> {
-    let outcome = match timeout(revision.limit, transform(revision, poem)).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let text = format!("no answer within {:?}", revision.limit);
-            Err(RewritingError::passing(text))
-        }
-    };
-    match outcome {
+    let Revision {
+        step,
+        limit,
+        connect_timeout,
+        ..
+    } = revision;
+    match transform(step, *limit, *connect_timeout, poem).await {
         Ok(text) => {
             editor.do_send(Rewritten {
                 task: revision.task,
@@ -153,13 +152,23 @@ async fn rewrite(
     }
 }
 
-async fn transform(revision: &Revision, poem: Bytes) -> Result<Bytes, RewritingError> {
-    match &revision.step.by {
-        TransformedBy::Here(transform) => apply(*transform, poem).await,
+/// One step, within the limit.
+pub(crate) async fn transform(
+    step: &TransformStep,
+    limit: Duration,
+    connect_timeout: Duration,
+    poem: Bytes,
+) -> Result<Bytes, RewritingError> {
+    let outcome = match &step.by {
+        TransformedBy::Here(transform) => timeout(limit, apply(*transform, poem)).await,
         TransformedBy::Server { name, whereabouts } => {
-            ask(whereabouts, revision.connect_timeout, name, &poem).await
+            timeout(limit, ask(whereabouts, connect_timeout, name, &poem)).await
         }
-    }
+    };
+    outcome.unwrap_or_else(|_| {
+        let text = format!("no answer within {limit:?}");
+        Err(RewritingError::passing(text))
+    })
 }
 
 /// Applies a transform of this program; a long poem beside the arbiter.

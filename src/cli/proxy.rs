@@ -13,7 +13,10 @@ use clap::{Args, ValueEnum};
 
 use super::server::{PlaceArguments, ServerArguments, ServerSettings};
 use super::{UsageError, heading};
-use crate::endpoint::{ConnectEndpoint, ListenEndpoint, UpstreamArgument, parse_upstream_argument};
+use crate::endpoint::{
+    ConnectEndpoint, ListenEndpoint, TransformArgument, UpstreamArgument, parse_transform,
+    parse_upstream_argument,
+};
 use crate::quantity::{Limit, ParseQuantityError, parse_duration, parse_limit, parse_size};
 
 const EXAMPLES: &str = "\
@@ -21,6 +24,7 @@ Examples:
   byron proxy 10000                              the poem of port 10000, on a free port
   byron proxy 10010=10000 10011=10001            two poems, each at a port of its own
   byron proxy --port 10010 --ttl 30s --stale-if-error off 10000
+  byron proxy --port 10010 -t cummingsify@11000 10000
   byron proxy --port 10010 --store poems.redb --ttl forever donne.example:10000
 ";
 
@@ -30,20 +34,24 @@ Examples:
 pub struct ProxyArguments {
     // As text: a doc comment would take the brackets for a link.
     #[arg(value_name = "[LOCAL=]UPSTREAM", required = true, value_parser = parse_upstream_argument)]
-    #[arg(
-        help = "Servers, as for byron get; LOCAL is the endpoint to serve the poem at, if there are several"
-    )]
+    #[arg(help = "Servers, as for byron get; LOCAL is where to serve the poem")]
     upstreams: Vec<UpstreamArgument>,
 
     #[command(flatten)]
     place: PlaceArguments,
+
+    // As text: a doc comment would take the brackets for a link.
+    #[arg(short, long, value_name = "NAME[@ENDPOINT]", value_parser = parse_transform, help_heading = heading::COMMON)]
+    #[arg(help = "Transform the poems, and keep that; repeatable")]
+    transform: Vec<TransformArgument>,
 
     /// How long a poem is fresh; with 0 only readers at the same time share one
     #[arg(long, value_name = "DUR|0|forever", default_value = "2h", value_parser = parse_ttl, help_heading = heading::COMMON)]
     ttl: Ttl,
 
     /// Serve the old poem for so long after that while the next is fetched
-    #[arg(long, value_name = "DUR|off", default_value = "10s", value_parser = parse_span, help_heading = heading::COMMON)]
+    #[arg(long, value_name = "DUR|off", default_value = "10s", value_parser = parse_span)]
+    #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
     grace: Duration,
 
     /// Serve the old poem for so long after that if no other can be had
@@ -73,7 +81,8 @@ pub struct ProxyArguments {
     max_size: u64,
 
     /// Cut off a poem that has more bytes than this
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size, help_heading = heading::NETWORK)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
     max_poem: u64,
 
     /// Limit on a connection attempt
@@ -95,6 +104,11 @@ pub struct ProxyArguments {
     #[arg(long, value_name = "DUR|off", default_value = "1d", value_parser = parse_limit)]
     #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
     max_time: Limit,
+
+    /// Limit on each transform of a poem
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration, requires = "transform")]
+    #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
+    transform_timeout: Duration,
 
     /// Take an empty poem for a poem
     #[arg(long, help_heading = heading::ADVANCED, hide_short_help = true)]
@@ -139,6 +153,10 @@ pub struct ProxyConfig {
     pub idle_timeout: Duration,
     /// Limit on a whole fetch.
     pub max_time: Option<Duration>,
+    /// What the poems go through, in order.
+    pub transforms: Vec<TransformArgument>,
+    /// Limit on each transform of a poem.
+    pub transform_timeout: Duration,
     /// Whether nothing at all is a poem.
     pub allow_empty: bool,
     /// How the server is run.
@@ -176,6 +194,8 @@ impl ProxyArguments {
             first_byte_timeout: self.first_byte_timeout,
             idle_timeout: self.idle_timeout,
             max_time: self.max_time.0,
+            transforms: self.transform,
+            transform_timeout: self.transform_timeout,
             allow_empty: self.allow_empty,
             server: self.server.into_settings()?,
         })
@@ -331,6 +351,7 @@ mod tests {
         assert_eq!(config.cache_bytes_max, rules.bytes_max);
         assert_eq!(config.poem_bytes_max, byron_actors::PROXY_POEM_BYTES_MAX);
         assert_eq!(config.max_time, Some(byron_actors::FETCH_TIMEOUT));
+        assert_eq!(config.transform_timeout, byron_actors::REWRITING_TIMEOUT);
         let patience = byron_actors::Patience::default();
         assert_eq!(config.connect_timeout, patience.connect_timeout);
         assert_eq!(config.first_byte_timeout, patience.first_byte_timeout);

@@ -11,12 +11,12 @@ use anyhow::Context;
 use byron_actors::tree::ServiceHandle;
 use byron_actors::{
     Address, Authorities, BACKLOG, BindServerError, ClientTls, Front, Identity, Interfaces,
-    ListenOn, ServerTls, Sockets, Whereabouts,
+    ListenOn, ServerTls, Sockets, TransformStep, TransformedBy, Whereabouts, transform_named,
 };
 
 use crate::endpoint::{
     ConnectEndpoint, ConnectPlace, ConnectTls, Host, Interface, ListenEndpoint, ListenPlace,
-    ListenTls,
+    ListenTls, TransformArgument,
 };
 use crate::host::{descriptors, stdio};
 use crate::observe::Registration;
@@ -123,6 +123,28 @@ fn client_tls(tls: &ConnectTls) -> anyhow::Result<ClientTls> {
         key: tls.key.as_ref().unwrap_or(cert).clone(),
     });
     Ok(ClientTls::read(&authorities, identity.as_ref())?)
+}
+
+/// Transforms and who makes each, for the actors.
+pub(super) fn transform_steps(
+    transforms: &[TransformArgument],
+) -> anyhow::Result<Vec<TransformStep>> {
+    let step = |transform: &TransformArgument| {
+        Ok(TransformStep {
+            label: transform.label(),
+            by: match (&transform.endpoint, transform_named(&transform.name)) {
+                (None, Some(here)) => TransformedBy::Here(*here),
+                (None, None) => {
+                    unreachable!("the command line knows the transforms of this program")
+                }
+                (Some(endpoint), _) => TransformedBy::Server {
+                    name: transform.name.clone(),
+                    whereabouts: whereabouts(endpoint)?,
+                },
+            },
+        })
+    };
+    transforms.iter().map(step).collect()
 }
 
 /// Where a service is, in the tutorial's words if it has a port: `port 10000`, `unix:/run/byron/p.sock`.

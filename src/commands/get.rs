@@ -14,14 +14,13 @@ use anyhow::anyhow;
 use byron_actors::tree::{self, ClientHandle, STOP_TIMEOUT};
 use byron_actors::{
     ClientConfig, Edition, Event, Events, Expectation, Patience, PoemHash, Retries, Target, Title,
-    TransformStep, TransformedBy, transform_named,
 };
 use byron_supervisors::ExitReason;
 
 pub(super) use self::presenter::Presenter;
 pub(super) use self::sink::SinkError;
 use super::chaos;
-use super::endpoints::{SSL_NOTICE, whereabouts};
+use super::endpoints::{SSL_NOTICE, transform_steps, whereabouts};
 use crate::cli::{GetConfig, Verbosity};
 use crate::exit_code::ExitCode;
 use crate::host::signals::{Request, Signals};
@@ -157,21 +156,6 @@ fn client_config(config: &GetConfig) -> anyhow::Result<ClientConfig> {
             },
         })
     });
-    let steps = config.transforms.iter().map(|transform| {
-        Ok(TransformStep {
-            label: transform.label(),
-            by: match (&transform.endpoint, transform_named(&transform.name)) {
-                (None, Some(here)) => TransformedBy::Here(*here),
-                (None, None) => {
-                    unreachable!("the command line knows the transforms of this program")
-                }
-                (Some(endpoint), _) => TransformedBy::Server {
-                    name: transform.name.clone(),
-                    whereabouts: whereabouts(endpoint)?,
-                },
-            },
-        })
-    });
     Ok(ClientConfig {
         jobs: config.jobs,
         fail_fast: config.fail_fast,
@@ -186,7 +170,7 @@ fn client_config(config: &GetConfig) -> anyhow::Result<ClientConfig> {
             delay: config.retry_delay,
         },
         edition: Edition {
-            steps: steps.collect::<anyhow::Result<_>>()?,
+            steps: transform_steps(&config.transforms)?,
             on_error: config.on_transform_error,
             timeout: config.transform_timeout,
         },

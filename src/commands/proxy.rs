@@ -3,10 +3,11 @@
 use actix::System;
 use byron_actors::tree::{self, UpstreamHandle};
 use byron_actors::{
-    CacheRules, Expectation, MakeProxyError, Patience, ProxyConfig as Proxy, Store, Upstream,
+    CacheRules, Expectation, MakeProxyError, Patience, ProxyConfig as Proxy, Store, Transforms,
+    Upstream,
 };
 
-use super::endpoints::whereabouts;
+use super::endpoints::{transform_steps, whereabouts};
 use super::server::{Ground, Served, explain, listen_on, manner, nature, place_text};
 use crate::cli::{Abandon, ProxiedUpstream, ProxyConfig};
 use crate::exit_code::ExitCode;
@@ -74,10 +75,24 @@ fn cache_line(upstream: &UpstreamHandle) -> String {
     escape_name(&format!("{}: {}", upstream.label(), upstream.report()))
 }
 
+/// What people call an upstream, and the key of its poem in the store: `127.0.0.1:10000 through cummingsify, lines`.
+fn label(upstream: &ProxiedUpstream, config: &ProxyConfig) -> String {
+    let label = upstream.endpoint.label();
+    let transforms: Vec<_> = config
+        .transforms
+        .iter()
+        .map(|transform| transform.label())
+        .collect();
+    if transforms.is_empty() {
+        return label;
+    }
+    format!("{label} through {}", transforms.join(", "))
+}
+
 fn make(upstream: &ProxiedUpstream, config: &ProxyConfig) -> anyhow::Result<Upstream> {
     let listen = upstream.locals.iter().map(listen_on);
     Ok(Upstream {
-        label: upstream.endpoint.label(),
+        label: label(upstream, config),
         whereabouts: whereabouts(&upstream.endpoint)?,
         patience: Patience {
             connect_timeout: upstream
@@ -92,6 +107,10 @@ fn make(upstream: &ProxiedUpstream, config: &ProxyConfig) -> anyhow::Result<Upst
             poem_bytes_max: config.poem_bytes_max,
             allow_empty: config.allow_empty,
             ..Expectation::default()
+        },
+        transforms: Transforms {
+            steps: transform_steps(&config.transforms)?,
+            timeout: config.transform_timeout,
         },
         listen: listen.collect::<anyhow::Result<_>>()?,
     })

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::proxy::proxy_of;
 use crate::support::{
     FOREVER, Finished, Process, Server, assert_same, file, get, noise, peer_path, poem, poem_path,
     server, server_of,
@@ -108,6 +109,51 @@ fn check_client(mut client: Command) {
 #[test]
 fn a_twisted_client_collects_from_byron() {
     check_client(twisted("twisted_client.py"));
+}
+
+#[test]
+fn a_twisted_client_collects_through_a_proxy_while_it_fetches_and_afterwards() {
+    let servers = [slow("ecstasy"), slow("fascination"), slow("science")];
+    let proxies = servers
+        .each_ref()
+        .map(|server| proxy_of(server.port(), &[]));
+    let poems = [poem("ecstasy"), poem("fascination"), poem("science")].concat();
+    let collect = || {
+        let mut client = twisted("twisted_client.py");
+        client.args(proxies.each_ref().map(|proxy| proxy.port().to_string()));
+        run(&mut client).said(&poems);
+    };
+    collect();
+    servers.into_iter().for_each(Server::kill);
+    collect();
+}
+
+#[test]
+fn a_proxy_keeps_the_poem_of_a_twisted_server_and_nothing_of_one_that_was_killed() {
+    let start = |end: &[&str]| {
+        let mut command = twisted("twisted_server.py");
+        command
+            .arg(poem_path("ecstasy"))
+            .args(["300", "0.02"])
+            .args(end);
+        started(&mut command)
+    };
+    let (whole, port) = start(&[]);
+    let proxy = proxy_of(port, &[]);
+    get([proxy.port()]).run().code(0).said(poem("ecstasy"));
+    drop(whole);
+    get([proxy.port()]).run().code(0).said(poem("ecstasy"));
+
+    let (_aborts, port) = start(&["abort"]);
+    let proxy = proxy_of(port, &["-v"]);
+    for _ in 0..2 {
+        get([proxy.port()])
+            .with("--retry", "0")
+            .run()
+            .code(3)
+            .complained(" [reset]\n");
+    }
+    proxy.stop().code(0).complained("nothing kept");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::{
     FOREVER, Nobody, Output, Peer, Process, Server, assert_same, byron, connect, eventually, file,
-    get, noise, poem, server, server_of,
+    get, noise, poem, server, server_of, transform,
 };
 
 /// `byron proxy` with these arguments, once it has told its port.
@@ -31,7 +31,7 @@ fn started(args: &[&str], ports: usize) -> Server {
 }
 
 /// In front of a port of this machine.
-fn proxy_of(port: u16, args: &[&str]) -> Server {
+pub(crate) fn proxy_of(port: u16, args: &[&str]) -> Server {
     let port = port.to_string();
     let mut all = args.to_vec();
     all.push(&port);
@@ -73,8 +73,8 @@ fn a_proxy_serves_a_poem_that_outlives_its_server() {
             .quietly()
             .said(poem("ecstasy"));
     }
-    wait_for(&proxy, "status=MISS", 1);
-    wait_for(&proxy, "status=HIT", 3);
+    wait_for(&proxy, r#""status":"MISS""#, 1);
+    wait_for(&proxy, r#""status":"HIT""#, 3);
     let finished = proxy.stop().code(0);
     assert!(
         finished.stderr.contains("served 4 poems"),
@@ -188,8 +188,8 @@ fn the_old_poem_is_served_if_the_server_is_gone() {
             .quietly()
             .said(poem("science"));
     }
-    wait_for(&proxy, "status=EXPIRED", 1);
-    wait_for(&proxy, "status=STALE", 1);
+    wait_for(&proxy, r#""status":"EXPIRED""#, 1);
+    wait_for(&proxy, r#""status":"STALE""#, 1);
 }
 
 #[test]
@@ -203,8 +203,8 @@ fn without_an_old_poem_a_dead_server_is_a_reset_and_not_a_stampede() {
             .code(3)
             .complained("[reset]");
     }
-    wait_for(&proxy, "status=MISS", 1);
-    wait_for(&proxy, "status=ERROR", 2);
+    wait_for(&proxy, r#""status":"MISS""#, 1);
+    wait_for(&proxy, r#""status":"ERROR""#, 2);
     let finished = proxy.stop().code(0);
     assert_eq!(
         finished.stderr.matches("the fetch failed").count(),
@@ -317,4 +317,43 @@ fn a_drain_that_is_over_cuts_them_off() {
     reader.wait_for_bytes(10);
     proxy.stop().code(7);
     assert_eq!(reader.cut_off().len(), 10);
+}
+
+#[test]
+fn what_is_kept_is_the_transformed_poem() {
+    let upstream = server("science").start();
+    let transformers = transform(["--only", "cummingsify"], 1);
+    let step = format!("cummingsify@{}", transformers.port());
+    let proxy = proxy_of(upstream.port(), &["-t", &step, "-t", "lines"]);
+    let line = String::from_utf8(proxy.process.stdout.so_far()).unwrap();
+    let through = format!(
+        "through cummingsify@127.0.0.1:{}, lines on port",
+        transformers.port()
+    );
+    assert!(line.contains(&through), "{line}");
+    let local = get([upstream.port()])
+        .args(["-t", "cummingsify", "-t", "lines"])
+        .run()
+        .code(0)
+        .stdout;
+    get([proxy.port()]).run().code(0).quietly().said(&local);
+    // The transforms are asked once, as the server is.
+    transformers.kill();
+    upstream.kill();
+    get([proxy.port()]).run().code(0).quietly().said(&local);
+}
+
+#[test]
+fn a_transform_that_nobody_makes_is_a_reset_and_not_the_original() {
+    let upstream = server("science").start();
+    let nobody = Nobody::new();
+    let step = format!("cummingsify@{}", nobody.target());
+    let proxy = proxy_of(upstream.port(), &["-t", &step]);
+    get([proxy.port()])
+        .with("--retry", "0")
+        .run()
+        .code(3)
+        .said("")
+        .complained("[reset]");
+    proxy.wait_for(r#""kind":"transform""#);
 }

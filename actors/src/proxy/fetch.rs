@@ -4,6 +4,9 @@
 //! who waits, at once, and the next reader's fetch is the next attempt. It ends when the poem is whole, when something goes
 //! wrong, or when nobody waits for it any more; however it ends otherwise, dropping its writer breaks the flight.
 //!
+//! If the poem goes through transforms, its readers hear nothing until it has: what they hear, and what is kept, is the
+//! transformed one. A transform that fails is a fetch that has failed; the original is nobody's poem.
+//!
 //! Never talks to a reader, and never decides what is kept.
 
 use std::cell::RefCell;
@@ -23,11 +26,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cabinet::{Arrival, Desk};
 use super::flight::{Flight, Writer};
+use super::growing::Growing;
 use crate::connect::{Whereabouts, connect};
 use crate::download::{
     DownloadError, Expectation, FailureKind, Patience, check_length, check_whole, out_of_time,
     read_error, silence,
 };
+use crate::rewriting::{REWRITING_TIMEOUT, TransformStep, transform};
 use crate::stream::Stream;
 use crate::wire::{Prefix, Rereading};
 
@@ -49,6 +54,25 @@ pub(crate) struct Wanted {
     pub(crate) whereabouts: Whereabouts,
     pub(crate) patience: Patience,
     pub(crate) expectation: Expectation,
+    pub(crate) transforms: Transforms,
+}
+
+/// What an upstream's poem goes through.
+#[derive(Debug, Clone)]
+pub struct Transforms {
+    /// In this order; none passes the poem on as it comes.
+    pub steps: Vec<TransformStep>,
+    /// How long each may take.
+    pub timeout: Duration,
+}
+
+impl Default for Transforms {
+    fn default() -> Self {
+        Self {
+            steps: Vec::new(),
+            timeout: REWRITING_TIMEOUT,
+        }
+    }
 }
 
 /// Asks the upstream once.
@@ -135,13 +159,36 @@ async fn listen(wanted: &Wanted, desk: &Desk, writer: &Writer) -> Result<Prefix,
     desk.count_fetch();
     let stream = connect(&wanted.whereabouts, wanted.patience.connect_timeout).await?;
     tracing::debug!(upstream = %desk.label(), peer_addr = %stream.peer_addr(), "fetching");
-    read_to_end(stream, wanted, writer).await
+    if wanted.transforms.steps.is_empty() {
+        return read_to_end(stream, wanted, |bytes| writer.push(bytes)).await;
+    }
+    let mut text = Growing::default();
+    read_to_end(stream, wanted, |bytes| text.push(bytes)).await?;
+    let text = rewritten(text.whole(), wanted).await?;
+    let mut poem = Prefix::default();
+    poem.extend(&text);
+    check_length(poem.len(), &wanted.expectation)?;
+    writer.push(text);
+    Ok(poem)
+}
+
+/// What the transforms make of a poem.
+async fn rewritten(mut text: Bytes, wanted: &Wanted) -> Result<Bytes, DownloadError> {
+    let Transforms { steps, timeout } = &wanted.transforms;
+    for step in steps {
+        let made = transform(step, *timeout, wanted.patience.connect_timeout, text).await;
+        text = made.map_err(|error| {
+            let message = format!("{}: {error}", step.label);
+            DownloadError::passing(FailureKind::Transform, message)
+        })?;
+    }
+    Ok(text)
 }
 
 async fn read_to_end(
     mut stream: Stream,
     wanted: &Wanted,
-    writer: &Writer,
+    mut pass_on: impl FnMut(Bytes),
 ) -> Result<Prefix, DownloadError> {
     let mut poem = Rereading::new(Prefix::default());
     let mut silent_since = Instant::now();
@@ -167,7 +214,7 @@ async fn read_to_end(
             .pass(bytes)
             .map_err(|error| DownloadError::for_good(FailureKind::Changed, error.to_string()))?;
         check_length(poem.read().len(), &wanted.expectation)?;
-        writer.push(bytes);
+        pass_on(bytes);
     }
 }
 

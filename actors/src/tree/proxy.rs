@@ -10,6 +10,7 @@ use byron_supervisors::{
 
 use super::{RESTART_BACKOFF, STOP_TIMEOUT, ServiceHandle, one_for_one, service_spec, unique};
 use crate::binding::BindServerError;
+use crate::editor::TRANSFORMED_BYTES_MAX;
 use crate::protocol::ServiceConfig;
 use crate::proxy::cabinet::{Cabinet, Desk};
 use crate::proxy::fetch::Wanted;
@@ -110,17 +111,19 @@ fn upstream_spec(
     let name = unique("proxy", &upstream.label);
     let keeper = Name::from(format!("{name}/cache"));
     let fetches = Name::from(format!("{name}/fetches"));
-    let protocol = Arc::new(Proxying::new(
-        desk.clone(),
-        keeper.clone(),
-        *manner,
-        &upstream.patience,
-    ));
+    let mut expectation = upstream.expectation;
+    if !upstream.transforms.steps.is_empty() {
+        let longest = TRANSFORMED_BYTES_MAX as u64;
+        expectation.poem_bytes_max = expectation.poem_bytes_max.min(longest);
+    }
     let wanted = Arc::new(Wanted {
         whereabouts: upstream.whereabouts,
         patience: upstream.patience,
-        expectation: upstream.expectation,
+        expectation,
+        transforms: upstream.transforms,
     });
+    let protocol = Proxying::new(desk.clone(), keeper.clone(), *manner, &wanted);
+    let protocol = Arc::new(protocol);
     let flags = DynamicFlags {
         restart: Restart::Temporary,
         shutdown: Shutdown::Timeout(STOP_TIMEOUT),
@@ -149,7 +152,9 @@ fn upstream_spec(
         services.push(handle);
     }
     let flags = one_for_one(children.len());
-    let spec = ChildSpec::supervisor(upstream.label, flags, move || children.clone());
+    // A path is made of ids, with slashes between them.
+    let id = upstream.label.replace('/', "%2F");
+    let spec = ChildSpec::supervisor(id, flags, move || children.clone());
     Ok((
         spec,
         UpstreamHandle {

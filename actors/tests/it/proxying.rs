@@ -8,7 +8,8 @@ use std::time::Duration;
 use byron_actors::tree::{self, ProxyHandle, UpstreamHandle};
 use byron_actors::{
     Abandon, CacheRules, CacheStatus, Expectation, FailureKind, ListenOn, Manner, Patience,
-    ProxyConfig, Ttl, Upstream, Whereabouts,
+    ProxyConfig, TransformStep, TransformedBy, Transforms, Ttl, Upstream, Whereabouts,
+    transform_named,
 };
 use byron_supervisors::{ActorRef, ArbiterPool, Supervisor, exited, kill};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -75,6 +76,7 @@ pub(crate) fn config(whereabouts: std::net::SocketAddr) -> ProxyConfig {
             whereabouts: Whereabouts::Addresses(vec![whereabouts]),
             patience: Patience::default(),
             expectation: Expectation::default(),
+            transforms: Transforms::default(),
             listen: vec![ListenOn::loopback(0)],
         }],
         rules: CacheRules {
@@ -652,6 +654,58 @@ fn the_least_used_poem_makes_room() {
         assert_eq!(hear(0).await, b"first");
         assert_eq!(hear(2).await, b"third");
         assert_eq!(kept(), [true, false, true]);
+        proxied.stop().await;
+    });
+}
+
+#[test]
+fn what_is_heard_and_kept_is_the_transformed_poem() {
+    run(async {
+        let addr = play(|_, stream| say(stream, b"A POEM OF LINES\n")).await;
+        let mut config = config(addr);
+        config.upstreams[0].transforms.steps = ["cummingsify", "reverse"]
+            .map(|name| TransformStep {
+                label: name.to_owned(),
+                by: TransformedBy::Here(*transform_named(name).unwrap()),
+            })
+            .to_vec();
+        let proxied = proxy(config).await;
+        let transformed = proxied.whole().await;
+        let expected =
+            ["cummingsify", "reverse"]
+                .iter()
+                .fold(b"A POEM OF LINES\n".to_vec(), |poem, name| {
+                    transform_named(name)
+                        .unwrap()
+                        .apply(&poem)
+                        .unwrap()
+                        .to_vec()
+                });
+        assert_eq!(transformed, expected);
+        assert_eq!(proxied.whole().await, expected);
+        assert_eq!(proxied.count(CacheStatus::Hit), 1);
+        proxied.stop().await;
+    });
+}
+
+#[test]
+fn a_transform_that_fails_is_a_fetch_that_failed() {
+    run(async {
+        let addr = play(|_, stream| say(stream, b"A POEM")).await;
+        let mut config = config(addr);
+        config.upstreams[0].transforms.steps = vec![TransformStep {
+            label: "cummingsify@nobody".to_owned(),
+            by: TransformedBy::Server {
+                name: "cummingsify".to_owned(),
+                whereabouts: Whereabouts::Addresses(vec![nobody()]),
+            },
+        }];
+        let proxied = proxy(config).await;
+        assert_eq!(proxied.reset().await, b"");
+        let complaint = proxied.upstream().report().complaint.unwrap();
+        assert_eq!(complaint.kind, FailureKind::Transform);
+        assert_eq!(complaint.message, "cummingsify@nobody: connection refused");
+        assert_eq!(proxied.upstream().report().kept, None);
         proxied.stop().await;
     });
 }
