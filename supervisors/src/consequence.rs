@@ -8,7 +8,7 @@ mod text;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::child_spec::{AutoShutdown, ChildId, Restart};
+use crate::child_spec::{AutoShutdown, ChildId, ChildType, Restart};
 use crate::exit::ExitReason;
 use crate::intensity::Budget;
 use crate::operate::{Action, Refusal};
@@ -275,12 +275,17 @@ impl Telling {
             }
             return;
         };
-        for id in info.first_children.iter() {
+        for (id, child_type) in info.first_children.iter() {
             let known = node.children.iter().find(|child| child.path.id() == **id);
-            match known {
-                Some(child) => self.start(child),
-                None => self.told.starts.push(node.path.child(ChildId::clone(id))),
+            if let Some(child) = known {
+                self.start(child);
+                continue;
             }
+            let forgotten = node.path.child(ChildId::clone(id));
+            if *child_type == ChildType::Supervisor {
+                self.told.unknown_below.push(forgotten.clone());
+            }
+            self.told.starts.push(forgotten);
         }
     }
 

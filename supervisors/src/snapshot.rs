@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::child_spec::{AutoShutdown, ChildId};
+use crate::child_spec::{AutoShutdown, ChildId, ChildType};
 use crate::exit::ExitReason;
 use crate::intensity::Budget;
 use crate::operate::Operator;
@@ -179,8 +179,8 @@ pub struct SupervisorInfo {
     pub dynamic: Option<DynamicInfo>,
     /// How long ago the restarts in the window were, oldest first.
     pub(crate) ages: Vec<Duration>,
-    /// The ids of the children that each of its incarnations begins with.
-    pub(crate) first_children: Arc<[ChildId]>,
+    /// The children that each of its incarnations begins with.
+    pub(crate) first_children: Arc<[(ChildId, ChildType)]>,
 }
 
 impl SupervisorInfo {

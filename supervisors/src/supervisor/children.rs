@@ -119,8 +119,8 @@ pub(crate) struct Children {
     pub(crate) path: Path,
     pub(crate) flags: SupFlags,
     pub(crate) intensity: Intensity,
-    /// The ids that this incarnation of the supervisor began with.
-    pub(crate) first: Arc<[ChildId]>,
+    /// The children that this incarnation of the supervisor began with.
+    pub(crate) first: Arc<[(ChildId, ChildType)]>,
     by_key: BTreeMap<Key, Child>,
     by_id: HashMap<ChildId, Key>,
     by_pid: PidMap<Key>,

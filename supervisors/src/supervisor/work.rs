@@ -177,7 +177,9 @@ impl Work {
     pub(crate) async fn init(self: Rc<Self>, specs: Vec<ChildSpec>) -> Result<(), ExitReason> {
         let auto_shutdown = self.children.lock().flags.auto_shutdown;
         check_all(&specs, auto_shutdown).map_err(ExitReason::error)?;
-        self.children.lock().first = specs.iter().map(|spec| Arc::clone(&spec.id)).collect();
+        let first = specs.iter();
+        let first = first.map(|spec| (Arc::clone(&spec.id), spec.child_type));
+        self.children.lock().first = first.collect();
         for spec in specs {
             let is_temporary = spec.restart == Restart::Temporary;
             let key = self.children.lock().push(spec);
