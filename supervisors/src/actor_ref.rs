@@ -213,6 +213,10 @@ impl<A: Actor<Context = Context<A>> + Handler<Down> + Handler<Started>> Observer
         self.0.tell(started);
     }
 
+    fn reports_crashes(&self) -> bool {
+        true
+    }
+
     fn is_gone(&self) -> bool {
         self.0.core.is_exiting()
     }

@@ -423,6 +423,7 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
             is_overdue: false,
             terminated: Vec::new(),
             relaunch: None,
+            crash: None,
         });
         self.launch(child, 0, ctx);
         answer

@@ -8,6 +8,7 @@ use actix::Message;
 
 use crate::pid::Pid;
 use crate::registry::Name;
+use crate::report::Crash;
 
 /// Any error, shared: exit reasons are copied to every monitor and link.
 pub type ExitError = Arc<dyn Error + Send + Sync>;
@@ -199,6 +200,8 @@ pub struct Down {
     pub reason: ExitReason,
     /// The event that tells of this exit, or 0.
     pub(crate) event: u64,
+    /// The crash, if it was one, for the supervisor to report with what it does about it.
+    pub(crate) crash: Option<Arc<Crash>>,
 }
 
 /// A linked process ended, or somebody called [`exit`](crate::exit), and this process traps exits: Erlang's

@@ -43,6 +43,7 @@ pub(crate) fn monitor_pid(pid: Pid, name: Option<Name>, observer: Arc<dyn Observ
             name,
             reason: ExitReason::NoProc,
             event: 0,
+            crash: None,
         });
     }
     reference
@@ -63,6 +64,7 @@ pub(crate) fn monitor_name(name: Name, observer: Arc<dyn Observer>) -> MonitorRe
                 name: Some(name),
                 reason: ExitReason::NoProc,
                 event: 0,
+                crash: None,
             });
             reference
         }
@@ -108,6 +110,7 @@ pub(crate) fn exited_process(process: &dyn Process) -> Exited {
             name: None,
             reason,
             event: 0,
+            crash: None,
         });
     }
     Exited {

@@ -25,7 +25,7 @@ use crate::panics::{Caught, drop_contained};
 use crate::path::Label;
 use crate::pid::{self, Pid, PidHasher};
 use crate::registry::{self, Name};
-use crate::report;
+use crate::report::Crash;
 use crate::snapshot::Introspect;
 use crate::sys::{Deed, Request, SYS_REQUESTS_MAX, SysError, TRACE_MAX, Traced};
 use crate::vitals::{HANDLER_SLOW, Pulse};
@@ -83,6 +83,10 @@ pub(crate) trait Observer: Send + Sync {
     fn down(&self, down: Down);
     /// The process came to the end of its init. Only its starter is told.
     fn started(&self, _started: Started) {}
+    /// It reports the crashes of those it watches, with what it does about them.
+    fn reports_crashes(&self) -> bool {
+        false
+    }
     /// The observer is dead; its monitors may be swept.
     fn is_gone(&self) -> bool {
         false
@@ -129,6 +133,8 @@ pub(crate) struct End {
     pub(crate) drop_panic: Option<Panic>,
     pub(crate) mailbox_len: usize,
     pub(crate) mailbox_capacity: Option<usize>,
+    /// How many children a supervisor had.
+    pub(crate) children: Option<usize>,
     /// What the actor showed of its state, if it does and this is a crash.
     pub(crate) state: Option<String>,
 }
@@ -142,6 +148,7 @@ impl End {
             drop_panic: None,
             mailbox_len: 0,
             mailbox_capacity: None,
+            children: None,
             state: None,
         }
     }
@@ -706,7 +713,8 @@ impl Core {
         registry::release(self.pid, &names);
         self.control.fetch_or(DEAD, Ordering::AcqRel);
         // A subscriber or an error's `Display` that panics must not rob those who wait for this end.
-        let event = panic::catch_unwind(AssertUnwindSafe(|| self.tell(&end))).unwrap_or(0);
+        let told = panic::catch_unwind(AssertUnwindSafe(|| self.tell(&end)));
+        let (event, crash) = told.unwrap_or((0, None));
 
         if let Some(parent) = parent.and_then(pid::lookup)
             && let Some(ties) = parent.core().state().known_ties()
@@ -727,12 +735,19 @@ impl Core {
                 child.core().signal(Some(self.pid), reason.clone(), cause);
             }
         }
-        while self.tell_next_monitor(&reason, event) {}
+        while self.tell_next_monitor(&reason, event, &crash) {}
+        // If the supervisor has not taken it, or there is none, it is reported now.
+        drop_contained(crash);
         pid::remove(self.pid);
     }
 
     /// Under the lock, so that whoever ends a monitor finds either the monitor or its `Down`.
-    fn tell_next_monitor(&self, reason: &ExitReason, event: u64) -> bool {
+    fn tell_next_monitor(
+        &self,
+        reason: &ExitReason,
+        event: u64,
+        crash: &Option<Arc<Crash>>,
+    ) -> bool {
         let mut state = self.state();
         let Some(Monitor {
             number,
@@ -742,6 +757,7 @@ impl Core {
         else {
             return false;
         };
+        let crash = crash.as_ref().filter(|_| observer.reports_crashes());
         observer.down(Down {
             monitor: MonitorRef {
                 number,
@@ -751,6 +767,7 @@ impl Core {
             name,
             reason: reason.clone(),
             event,
+            crash: crash.cloned(),
         });
         drop(state);
         // It may hold the last handle of a process that is gone as well.
@@ -777,8 +794,8 @@ impl Core {
         }
     }
 
-    /// Writes the exit down, and a crash report if it was one.
-    fn tell(&self, end: &End) -> u64 {
+    /// Writes the exit down. A crash is reported by the supervisor, or when nobody has it any more.
+    fn tell(&self, end: &End) -> (u64, Option<Arc<Crash>>) {
         let reason = &end.reason;
         let is_crash = end.is_crash();
         let is_told = match &self.label {
@@ -786,7 +803,7 @@ impl Core {
             None => is_crash || end.drop_panic.is_some(),
         };
         if !is_told {
-            return 0;
+            return (0, None);
         }
         let event = event::record(
             EventKind::Exit,
@@ -805,12 +822,14 @@ impl Core {
             },
         );
         if is_crash {
-            report::crash(self, reason, end, event);
-        } else if let Some(panic) = &end.drop_panic {
-            let reason = ExitReason::Panic(Arc::new(panic.clone()));
-            report::crash(self, &reason, end, event);
+            return (event, Some(Arc::new(Crash::new(self, reason, end, event))));
         }
-        event
+        let drop_panic = end.drop_panic.clone();
+        let crash = drop_panic.map(|panic| {
+            let reason = ExitReason::Panic(Arc::new(panic));
+            Arc::new(Crash::new(self, &reason, end, event))
+        });
+        (event, crash)
     }
 
     /// Writes down that the process starts or is ready.

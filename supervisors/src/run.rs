@@ -155,6 +155,9 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             let queue = self.shared.queue.lock();
             end.mailbox_capacity = queue.bound.as_ref().map(|bound| bound.capacity);
         }
+        if end.is_crash() {
+            end.children = core.introspect().map(|it| it.children_total());
+        }
         end.mailbox_len = self.shared.close(&end.reason) + core.taken.load(Ordering::Relaxed);
         end.dropped(match stage {
             Stage::Init(init) => drop_contained(init),

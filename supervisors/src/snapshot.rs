@@ -115,6 +115,8 @@ pub(crate) trait Introspect: Send + Sync {
     fn view(&self, children_max: usize) -> SupervisorView;
     /// One of the children.
     fn child(&self, id: &str) -> Option<ChildView>;
+    /// How many there are.
+    fn children_total(&self) -> usize;
 }
 
 /// One place of a tree.

@@ -16,6 +16,7 @@ use crate::intensity::Intensity;
 use crate::path::Path;
 use crate::pid::{Pid, PidMap};
 use crate::promise::Promise;
+use crate::report::Crash;
 use crate::snapshot::{
     ChildState, ChildView, DynamicCounts, DynamicExit, DynamicInfo, EXITS_MAX, Introspect,
     LastExit, SupervisorInfo, SupervisorView,
@@ -44,6 +45,8 @@ pub(super) struct Child {
     pub(super) terminated: Vec<Stopper>,
     /// An operator has it started again: it is being stopped for that, or already starts.
     pub(super) relaunch: Option<Box<Relaunch>>,
+    /// Its crash, until it is decided what is done about it.
+    pub(super) crash: Option<Arc<Crash>>,
 }
 
 impl Child {
@@ -266,6 +269,10 @@ impl Introspect for Shown {
             info: children.info(),
             children: shown.into_iter().map(|(_, child)| child).collect(),
         }
+    }
+
+    fn children_total(&self) -> usize {
+        self.0.lock().len()
     }
 
     fn child(&self, id: &str) -> Option<ChildView> {

@@ -18,8 +18,8 @@ use crate::exit::{Down, ExitReason};
 use crate::path::Label;
 use crate::pid::{self, Pid};
 use crate::process::{Options, Process, Started};
-use crate::report::{self, Offender, ReportContext};
-use crate::snapshot::ChildState;
+use crate::report::{self, Effect, Offender, ReportContext};
+use crate::snapshot::{ChildState, human};
 use crate::spawn::Supervision;
 use crate::supervisor::{ChildCounts, ChildError, ChildInfo, StartChildError, chance};
 
@@ -150,6 +150,7 @@ impl DynamicSupervisor {
         let was_starting = matches!(child.state, ChildState::Starting(_));
         children.starting.remove(&pid);
         let forgotten = children.note_end(child.number, child.incarnation, &down);
+        child.crash = down.crash.take();
         drop(children);
         drop(forgotten);
         if let Some(timer) = child.timer.take() {
@@ -172,8 +173,16 @@ impl DynamicSupervisor {
         } else if !child.terminated.is_empty() {
             // Stopped on request: neither restarted, nor a reason to end.
             if is_shutdown_error(&self.flags, &down.reason) {
-                self.report(ReportContext::ShutdownError, &down.reason, Some(pid), None);
+                let is_crash = child.crash.is_some();
+                self.report(
+                    ReportContext::ShutdownError,
+                    &down.reason,
+                    Some(pid),
+                    None,
+                    is_crash,
+                );
             }
+            self.tell_crash(&mut child, &"it was being stopped");
             if let Some(promise) = child.waiting.take() {
                 promise.answer(Err(StartChildError::Failed(down.reason)));
             }
@@ -186,7 +195,14 @@ impl DynamicSupervisor {
             // The first start failed: nothing is kept, nothing counts.
             promise.answer(Err(StartChildError::Failed(down.reason)));
         } else if was_starting {
-            self.report(ReportContext::StartError, &down.reason, Some(pid), None);
+            let is_crash = child.crash.is_some();
+            self.report(
+                ReportContext::StartError,
+                &down.reason,
+                Some(pid),
+                None,
+                is_crash,
+            );
             child.note_exit(&down, &self.flags);
             let was = child.last_good.unwrap_or(pid);
             self.restart(child, was, ctx);
@@ -209,6 +225,7 @@ impl DynamicSupervisor {
                 &down.reason,
                 Some(pid),
                 None,
+                child.crash.is_some(),
             );
         }
         child.note_exit(&down, &self.flags);
@@ -216,6 +233,7 @@ impl DynamicSupervisor {
         if can_start && self.flags.restart.applies(&down.reason) {
             return self.restart(child, pid, ctx);
         }
+        self.tell_crash(&mut child, &"not restarted");
         self.auto_shutdown(down.event, ctx);
     }
 
@@ -250,6 +268,8 @@ impl DynamicSupervisor {
                 ..Draft::default()
             };
             let cause = self.tell(EventKind::GaveUp, Some(&child), draft, ctx);
+            let effect = format!("given up after {} failures", child.failures);
+            self.tell_crash(&mut child, &effect);
             return self.auto_shutdown(cause, ctx);
         }
         let delay = backoff.delay(child.failures, chance());
@@ -265,6 +285,7 @@ impl DynamicSupervisor {
             ..Draft::default()
         };
         self.tell(EventKind::Backoff, Some(&child), draft, ctx);
+        self.tell_crash(&mut child, &format!("restarted after {}", human(delay)));
         child.state = ChildState::Restarting {
             was: Some(was),
             until: Some(Instant::now() + delay),
@@ -310,7 +331,9 @@ impl DynamicSupervisor {
                 &"reached_max_restart_intensity",
                 child.state.pid(),
                 None,
+                child.crash.is_some(),
             );
+            self.tell_crash(&mut child, &"not restarted: its supervisor gives up");
             let draft = Draft {
                 reason: Some(&reason),
                 note: Some(format!(
@@ -336,6 +359,7 @@ impl DynamicSupervisor {
             ..Draft::default()
         };
         let event = self.tell(EventKind::Restart, Some(&child), draft, ctx);
+        self.tell_crash(&mut child, &"restarted now");
         self.launch(child, event, ctx);
     }
 
@@ -415,7 +439,13 @@ impl DynamicSupervisor {
         };
         let (reason, cause) = (ending.reason.clone(), ending.cause);
         for (reason, count) in mem::take(&mut ending.errors) {
-            self.report(ReportContext::ShutdownError, &reason, None, Some(count));
+            self.report(
+                ReportContext::ShutdownError,
+                &reason,
+                None,
+                Some(count),
+                false,
+            );
         }
         self.is_over = true;
         ctx.cause = cause;
@@ -430,6 +460,7 @@ impl DynamicSupervisor {
         reason: &dyn fmt::Display,
         pid: Option<Pid>,
         children: Option<usize>,
+        is_crash: bool,
     ) {
         let path = self.shared().lock().path.clone();
         let offender = Offender {
@@ -441,7 +472,29 @@ impl DynamicSupervisor {
             shutdown: self.flags.shutdown,
             child_type: self.flags.child_type.name(),
         };
-        report::supervisor(&path, context, reason, &offender);
+        report::supervisor(&path, context, reason, &offender, is_crash);
+    }
+
+    /// It is decided what is done about a child's end: if it was a crash, that is reported.
+    fn tell_crash(&self, child: &mut Child, effect: &dyn fmt::Display) {
+        let Some(crash) = child.crash.take() else {
+            return;
+        };
+        let (path, budget) = {
+            let shared = self.shared();
+            let children = shared.lock();
+            (
+                children.path.clone(),
+                children.intensity.budget(Instant::now()),
+            )
+        };
+        crash.tell(Some(Effect {
+            supervisor: &path,
+            strategy: "simple_one_for_one",
+            budget,
+            effect,
+            taken_along: 0,
+        }));
     }
 
     /// Writes down what happens to a child, or to the supervisor itself; where and to whom need not be said.

@@ -211,8 +211,17 @@ impl DynamicSupervisor {
             return relaunch.answer(Err(Refusal::CannotStart(down.reason.to_string().into())));
         }
         if is_shutdown_error(&self.flags, &down.reason) {
-            self.report(ReportContext::ShutdownError, &down.reason, Some(pid), None);
+            let is_crash = child.crash.is_some();
+            self.report(
+                ReportContext::ShutdownError,
+                &down.reason,
+                Some(pid),
+                None,
+                is_crash,
+            );
         }
+        // Told without an effect: it was an operator's.
+        child.crash = None;
         child.note_exit(&down, &self.flags);
         child.failures = 0;
         relaunch.is_stopping = false;

@@ -14,7 +14,7 @@ use crate::mailbox::KeptMailbox;
 use crate::operate::Operator;
 use crate::path::Path;
 use crate::pid::{Pid, PidMap};
-use crate::report::Offender;
+use crate::report::{Crash, Offender};
 use crate::snapshot::{
     ChildState, ChildView, Introspect, LastExit, SupervisorInfo, SupervisorView,
 };
@@ -39,6 +39,8 @@ pub(crate) struct Child {
     pub(crate) waits_for: Option<Key>,
     /// Who has stopped it, while it is stopped for that.
     pub(crate) stopped_by: Option<Operator>,
+    /// Its crash, until it is decided what is done about it.
+    pub(crate) crash: Option<Arc<Crash>>,
 }
 
 impl Child {
@@ -54,6 +56,7 @@ impl Child {
             last_exit: None,
             waits_for: None,
             stopped_by: None,
+            crash: None,
         }
     }
 
@@ -326,6 +329,10 @@ impl Introspect for Shown {
             },
             children: all.map(|child| child.view(&children)).collect(),
         }
+    }
+
+    fn children_total(&self) -> usize {
+        self.0.lock().by_key.len()
     }
 
     fn child(&self, id: &str) -> Option<ChildView> {

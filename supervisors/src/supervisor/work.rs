@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
 use self::operated::{Current, Operation};
-use super::children::{Child, Children, FailedToStartChild, Key};
+use super::children::{Children, FailedToStartChild, Key};
 use super::{ChildCounts, ChildError, ChildInfo, ChildSpecInfo, StartChildError};
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, check_all};
 use crate::event::{self, Draft, EventKind};
@@ -28,7 +28,7 @@ use crate::panics::drop_each;
 use crate::pid::{self, Pid};
 use crate::process::{Observer, Process, Started};
 use crate::promise::Promise;
-use crate::report::{self, ReportContext};
+use crate::report::{self, Effect, ReportContext};
 use crate::snapshot::ChildState;
 
 /// Something to do.
@@ -400,19 +400,44 @@ impl Work {
         )
     }
 
-    fn report(&self, context: ReportContext, key: Key, reason: &ExitReason) {
-        self.report_text(context, key, reason);
-    }
-
-    fn report_text(&self, context: ReportContext, key: Key, reason: impl std::fmt::Display) {
+    fn report(&self, context: ReportContext, key: Key, reason: &dyn std::fmt::Display) {
         let known = {
             let children = self.children.lock();
-            let offender = children.get(key).map(Child::offender);
-            offender.map(|offender| (children.path.clone(), offender))
+            let child = children.get(key);
+            child.map(|child| {
+                (
+                    children.path.clone(),
+                    child.offender(),
+                    child.crash.is_some(),
+                )
+            })
         };
-        if let Some((path, offender)) = known {
-            report::supervisor(&path, context, &reason, &offender);
+        if let Some((path, offender, is_crash)) = known {
+            report::supervisor(&path, context, reason, &offender, is_crash);
         }
+    }
+
+    /// It is decided what is done about a child's end: if it was a crash, that is reported.
+    fn tell_crash(&self, key: Key, effect: &dyn std::fmt::Display, taken_along: usize) {
+        let (crash, path, strategy, budget) = {
+            let mut children = self.children.lock();
+            let crash = children.get_mut(key).and_then(|child| child.crash.take());
+            let Some(crash) = crash else { return };
+            let budget = children.intensity.budget(Instant::now());
+            (
+                crash,
+                children.path.clone(),
+                children.flags.strategy,
+                budget,
+            )
+        };
+        crash.tell(Some(Effect {
+            supervisor: &path,
+            strategy: strategy.name(),
+            budget,
+            effect,
+            taken_along,
+        }));
     }
 }
 

@@ -23,6 +23,7 @@ mod vitals;
 mod auto_shutdown;
 mod beyond;
 mod calls;
+mod causes;
 mod chaos;
 mod consequence;
 mod dynamic;

@@ -21,14 +21,14 @@ use crate::sup_support::{
 
 /// One `tracing` event: its target's last word, its level, its fields.
 #[derive(Debug, Clone)]
-struct Report {
+pub(crate) struct Report {
     target: String,
-    level: tracing::Level,
+    pub(crate) level: tracing::Level,
     fields: BTreeMap<&'static str, String>,
 }
 
 impl Report {
-    fn get(&self, field: &str) -> &str {
+    pub(crate) fn get(&self, field: &str) -> &str {
         self.fields.get(field).map_or("", String::as_str)
     }
 }
@@ -79,8 +79,8 @@ impl Visit for Fields {
     }
 }
 
-/// Runs a test; answers the supervisors' reports (`supervisor`), or their progress (`progress`).
-fn reports<F: Future<Output = ()>>(target: &str, test: F) -> Vec<Report> {
+/// Runs a test; answers the supervisors' reports (`supervisor`), their progress (`progress`), or the crashes (`crash`).
+pub(crate) fn reports<F: Future<Output = ()>>(target: &str, test: F) -> Vec<Report> {
     let reports = Reports::default();
     tracing::subscriber::with_default(reports.clone(), || paused(test));
     let mut all = reports.0.lock().clone();
@@ -118,7 +118,11 @@ fn child_terminated_has_all_fields_of_the_offender() {
         let deed = Deed::Leave(ExitReason::error("out of ink"));
         sup.end("a", deed).await;
     }));
-    assert_eq!(report.level, tracing::Level::ERROR);
+    assert_eq!(
+        report.level,
+        tracing::Level::DEBUG,
+        "the crash report has told it"
+    );
     assert_eq!(
         told(&report),
         [

@@ -69,7 +69,15 @@ impl Work {
         self.children
             .lock()
             .set_state(key, ChildState::Starting(pid));
-        let outcome = self.started_or_down(pid, timeout, how).await;
+        let (outcome, down) = self.started_or_down(pid, timeout, how, cause).await;
+        let before_this = down.and_then(|down| {
+            let mut children = self.children.lock();
+            let child = children.get_mut(key)?;
+            let before_this = child.note_exit(&down);
+            child.crash = down.crash;
+            before_this
+        });
+        drop(before_this);
         let mut children = self.children.lock();
         match &outcome {
             Ok(Some(_)) => {
@@ -96,7 +104,9 @@ impl Work {
         pid: Pid,
         timeout: Option<std::time::Duration>,
         how: Shutdown,
-    ) -> StartOutcome {
+        cause: u64,
+    ) -> (StartOutcome, Option<Down>) {
+        let mut fallen = None;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let outcome = self
             .wait_until(deadline, || {
@@ -104,7 +114,9 @@ impl Work {
                     return Some(Ok((!started.ignored).then_some(pid)));
                 }
                 if let Some(down) = self.take_down(pid) {
-                    return Some(Err(down.reason));
+                    let reason = down.reason.clone();
+                    fallen = Some(down);
+                    return Some(Err(reason));
                 }
                 // An end that was asked for does not wait for a child to start.
                 self.is_stopping().then_some(Err(ExitReason::SHUTDOWN))
@@ -112,7 +124,7 @@ impl Work {
             .await;
         let failure = match outcome {
             Some(Err(_)) if self.is_stopping() => ExitReason::SHUTDOWN,
-            Some(outcome) => return outcome,
+            Some(outcome) => return (outcome, fallen),
             None => ExitReason::error(format!(
                 "did not start within {:?}",
                 timeout.unwrap_or_default()
@@ -120,11 +132,13 @@ impl Work {
         };
         // Else its end is what was just taken, or is on its way, and no child's.
         if pid::is_alive(pid) {
-            self.ask_to_end(pid, how, 0).await;
+            let mut down = self.ask_to_end(pid, how, cause).await;
+            down.reason = failure.clone();
+            fallen = Some(down);
         }
         // It may have come to the end of its init just before.
         self.take_started(pid);
-        Err(failure)
+        (Err(failure), fallen)
     }
 
     pub(super) fn take_started(&self, pid: Pid) -> Option<Started> {
@@ -198,7 +212,10 @@ impl Work {
     pub(super) fn note_stop(&self, key: Key, down: &Down, how: Shutdown, restart: Restart) {
         let before = {
             let mut children = self.children.lock();
-            children.get_mut(key).map(|child| child.note_exit(down))
+            children.get_mut(key).map(|child| {
+                child.crash.clone_from(&down.crash);
+                child.note_exit(down)
+            })
         };
         drop(before);
         let is_expected = match how {
@@ -213,6 +230,7 @@ impl Work {
         if !is_expected && !is_tolerated {
             self.report(ReportContext::ShutdownError, key, &down.reason);
         }
+        self.tell_crash(key, &"it was being stopped", 0);
     }
 
     /// Signals, and waits as long as its spec says (`shutdown/1`).

@@ -13,7 +13,7 @@ use crate::event::{Draft, EventDetails, EventKind, TakenAlong};
 use crate::exit::{Down, ExitReason};
 use crate::intensity::Budget;
 use crate::report::ReportContext;
-use crate::snapshot::ChildState;
+use crate::snapshot::{ChildState, human};
 use crate::strategy::Strategy;
 use crate::supervisor::children::Key;
 
@@ -30,6 +30,7 @@ impl Work {
                 return Flow::GoOn;
             };
             let before = child.note_exit(&down);
+            child.crash = down.crash;
             (child.spec.restart, child.spec.significant, before)
         };
         drop(before);
@@ -44,10 +45,12 @@ impl Work {
             self.children.lock().set_state(key, state);
             return self.restart(key).await;
         }
+        if restart != Restart::Temporary {
+            self.children.lock().set_state(key, ChildState::Stopped);
+        }
+        self.tell_crash(key, &"not restarted", 0);
         if restart == Restart::Temporary {
             self.forget(key);
-        } else {
-            self.children.lock().set_state(key, ChildState::Stopped);
         }
         if self.children.lock().ends_with(significant) {
             self.cause.set(down.event);
@@ -94,6 +97,8 @@ impl Work {
             ..Draft::default()
         };
         let event = self.tell(EventKind::Backoff, Some(key), draft);
+        let effect = format!("restarted after {}", human(delay));
+        self.tell_crash(key, &effect, siblings.len());
         let stopped = self.terminate_some(&siblings, event).await;
         let mut children = self.children.lock();
         // Those that waited for a sibling wait for this one now: it brings all of them back.
@@ -133,6 +138,7 @@ impl Work {
             ..Draft::default()
         };
         let event = self.tell(EventKind::GaveUp, Some(key), draft);
+        self.tell_crash(key, &format!("given up after {failures} failures"), 0);
         let is_end = {
             let mut children = self.children.lock();
             children.set_state(key, ChildState::Stopped);
@@ -214,6 +220,7 @@ impl Work {
             ..Draft::default()
         };
         let event = self.tell(EventKind::Restart, Some(key), draft);
+        self.tell_crash(key, &"restarted now", siblings.len());
         self.terminate_some(&siblings, event).await;
         for (number, key) in affected.iter().copied().enumerate() {
             let Some(is_restart) = self
@@ -267,11 +274,9 @@ impl Work {
     /// One restart too many.
     pub(super) fn give_up(&self, key: Key, budget: Budget, cause: u64) -> Flow {
         let reason = ExitReason::error("reached_max_restart_intensity");
-        self.report_text(
-            ReportContext::Shutdown,
-            key,
-            "reached_max_restart_intensity",
-        );
+        let words = "reached_max_restart_intensity";
+        self.report(ReportContext::Shutdown, key, &words);
+        self.tell_crash(key, &"not restarted: its supervisor gives up", 0);
         let draft = Draft {
             reason: Some(&reason),
             note: Some(format!(
