@@ -258,7 +258,8 @@ pub(crate) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 pub(crate) fn tls_text(error: &rustls::Error) -> String {
     let text = match error {
         rustls::Error::InvalidCertificate(problem) => match problem {
-            CertificateError::UnknownIssuer => {
+            // The latter: by somebody of the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "its certificate is signed by nobody who is trusted here"
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {

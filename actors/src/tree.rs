@@ -309,7 +309,7 @@ fn listener_children(handle: &ServiceHandle, arbiters: &ArbiterPool) -> Vec<Chil
     let mut children = Vec::new();
     for (at, arbiter) in arbiters.iter().enumerate() {
         for post in posts_of(at) {
-            let id = format!("listener-{at}-{}", place(&handle.addresses()[post.address]));
+            let id = format!("listener-{at}-{}", place(handle.addresses(), post.address));
             let (of, connections) = (handle.clone(), handle.connections[at].clone());
             children.push(
                 ChildSpec::new(id, move |_| {
@@ -348,13 +348,24 @@ fn listener_children(handle: &ServiceHandle, arbiters: &ArbiterPool) -> Vec<Chil
     children
 }
 
-/// What tells the addresses of one service apart: they have the same port.
-fn place(local_addr: &Address) -> String {
-    match local_addr {
+/// What tells the addresses of one service apart: the IP, for they have one port, unless they were inherited. No slash,
+/// which paths are made of.
+fn place(addresses: &[Address], at: usize) -> String {
+    let short = |address: &Address| match address {
         Address::Internet(addr) => addr.ip().to_string(),
-        Address::Unix(address) => address.to_string(),
-        Address::Unnamed => "stdio".to_owned(),
+        Address::Unix(_) => "unix".to_owned(),
+        Address::Unnamed => "unnamed".to_owned(),
+    };
+    let name = short(&addresses[at]);
+    if addresses
+        .iter()
+        .filter(|other| short(other) == name)
+        .count()
+        == 1
+    {
+        return name;
     }
+    format!("{name}-{at}")
 }
 
 // ---- a client
@@ -551,6 +562,17 @@ fn edition_children(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn listeners_are_told_apart_by_their_addresses() {
+        let internet = |text: &str| Address::Internet(text.parse().unwrap());
+        let loopback = [internet("127.0.0.1:1"), internet("[::1]:1")];
+        assert_eq!(place(&loopback, 1), "::1");
+        let inherited = [internet("127.0.0.1:1"), internet("127.0.0.1:2")];
+        assert_eq!(place(&inherited, 1), "127.0.0.1-1");
+        let file = Address::Unix(crate::UnixAddress::Path("/run/p.sock".into()));
+        assert_eq!(place(&[file], 0), "unix");
+    }
 
     #[test]
     fn what_cannot_be_restarted_does_not_end_its_supervisor() {

@@ -149,9 +149,10 @@ pub(super) fn transform_steps(
 
 /// Where a service is, in the tutorial's words if it has a port: `port 10000`, `unix:/run/byron/p.sock`.
 pub(super) fn place_text(handle: &ServiceHandle) -> String {
-    match handle.port() {
-        Some(port) => format!("port {port}"),
-        None => handle.addresses()[0].to_string(),
+    match (handle.port(), &handle.addresses()[0]) {
+        _ if handle.is_connected() => "standard input and output".to_owned(),
+        (Some(port), _) => format!("port {port}"),
+        (None, local_addr) => local_addr.to_string(),
     }
 }
 

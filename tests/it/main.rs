@@ -6,6 +6,7 @@ mod chaos;
 mod cli;
 mod crashes;
 mod demo;
+mod endpoints;
 mod library;
 mod load;
 mod observe;

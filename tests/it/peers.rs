@@ -33,7 +33,7 @@ pub(crate) fn twisted(program: &str) -> Command {
 }
 
 /// A Python program of `tests/peers`.
-fn python(program: &str) -> Command {
+pub(crate) fn python(program: &str) -> Command {
     let mut command = tool(PYTHON, &[]);
     command.arg(peer_path(program));
     command

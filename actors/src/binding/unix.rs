@@ -30,34 +30,31 @@ pub(super) fn bind(
     let local_addr = Address::Unix(address.clone());
     let failed = |source| BindServerError::new(local_addr.clone(), source);
     let mut bound = Bound::new(arbiters);
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     let socket = match address {
         UnixAddress::Path(path) => {
-            let socket = bind_file(path, mode).map_err(|error| match error {
-                BindFileError::NotASocket => BindServerError::NotASocket(address.clone()),
-                BindFileError::Io(source) => failed(source),
-            })?;
-            bound.files.push(SocketFile::at(path).map_err(failed)?);
+            let (socket, file) =
+                listen_at_file(path, mode, backlog).map_err(|error| match error {
+                    BindFileError::NotASocket => BindServerError::NotASocket(address.clone()),
+                    BindFileError::Io(source) => failed(source),
+                })?;
+            bound.files.push(file);
             socket
         }
-        UnixAddress::Abstract(name) => {
-            let name = [b"\0", name.as_slice()].concat();
-            let socket = new_socket().map_err(failed)?;
-            unix_addr(OsString::from_vec(name).as_ref())
-                .and_then(|name| socket.bind(&name))
-                .map_err(failed)?;
-            socket
-        }
+        UnixAddress::Abstract(name) => listen_at_name(name, backlog).map_err(failed)?,
     };
-    socket
-        .listen(i32::try_from(backlog).unwrap_or(i32::MAX))
-        .and_then(|()| {
-            bound.add_shared(
-                local_addr.clone(),
-                Listening::Unix(UnixListener::from(socket)),
-            )
-        })
-        .map_err(failed)?;
+    let listening = Listening::Unix(UnixListener::from(socket));
+    let added = bound.add_shared(local_addr.clone(), listening);
+    added.map_err(failed)?;
     Ok(bound)
+}
+
+fn listen_at_name(name: &[u8], backlog: i32) -> io::Result<Socket> {
+    let socket = new_socket()?;
+    let name = OsString::from_vec([b"\0", name].concat());
+    socket.bind(&unix_addr(name.as_ref())?)?;
+    socket.listen(backlog)?;
+    Ok(socket)
 }
 
 fn new_socket() -> io::Result<Socket> {
@@ -89,7 +86,12 @@ impl From<io::Error> for BindFileError {
     }
 }
 
-fn bind_file(path: &Path, mode: Option<u32>) -> Result<Socket, BindFileError> {
+fn listen_at_file(
+    path: &Path,
+    mode: Option<u32>,
+    backlog: i32,
+) -> Result<(Socket, SocketFile), BindFileError> {
+    // Until it listens: before that, it looks dead to others.
     let _turn = Turn::take(path);
     let socket = new_socket()?;
     if let Some(mode) = mode {
@@ -108,7 +110,9 @@ fn bind_file(path: &Path, mode: Option<u32>) -> Result<Socket, BindFileError> {
         // What the umask took away.
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
-    Ok(socket)
+    let file = SocketFile::at(path)?;
+    socket.listen(backlog)?;
+    Ok((socket, file))
 }
 
 /// Removes a socket that nobody listens on.

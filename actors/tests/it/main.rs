@@ -20,3 +20,4 @@ mod restarts;
 mod storing;
 mod support;
 mod transforming;
+mod transports;
