@@ -5,6 +5,7 @@
 //! find each other in a [directory](discovery).
 
 mod address;
+pub mod caches;
 pub mod client;
 mod directory;
 pub mod discovery;

@@ -95,8 +95,28 @@ enum VerbArguments {
         #[arg(short, long, value_name = "FILE", help_heading = heading::OUTPUT)]
         output: Option<PathBuf>,
     },
+    /// What a proxy keeps: list it, or purge it
+    #[command(subcommand)]
+    Cache(CacheVerb),
     /// Connect standard input and output to the socket of an instance (for ssh://)
     Stdio,
+}
+
+/// What can be done to the caches of a proxy.
+#[derive(Debug, Subcommand)]
+enum CacheVerb {
+    /// How each cache does, and what it keeps
+    Ls,
+    /// Forget what is kept, so that the next reader has it fetched
+    Purge {
+        /// The server whose poem it is, as it was given to byron proxy [default: all]
+        #[arg(value_name = "UPSTREAM")]
+        upstream: Option<String>,
+
+        /// Take it for old instead: it is served while the next is fetched, or if that fails
+        #[arg(long, help_heading = heading::COMMON)]
+        soft: bool,
+    },
 }
 
 /// A deed, and to whom.
@@ -210,6 +230,15 @@ pub enum Verb {
     Logs(Option<String>),
     /// All that is known of it, in this file.
     Bundle(Option<PathBuf>),
+    /// What its caches keep.
+    CacheLs,
+    /// Its caches forget what they keep.
+    CachePurge {
+        /// Whose; all of them when absent.
+        upstream: Option<String>,
+        /// Whether it may still be served while the next is fetched, or if that fails.
+        softly: bool,
+    },
     /// Connect standard input and output to its socket.
     Stdio,
 }
@@ -241,6 +270,11 @@ impl CtlArguments {
                 VerbArguments::LogLevel { filter, limit } => Verb::LogLevel { filter, limit },
                 VerbArguments::Logs { path } => Verb::Logs(path),
                 VerbArguments::Bundle { output } => Verb::Bundle(output),
+                VerbArguments::Cache(CacheVerb::Ls) => Verb::CacheLs,
+                VerbArguments::Cache(CacheVerb::Purge { upstream, soft }) => Verb::CachePurge {
+                    upstream,
+                    softly: soft,
+                },
                 VerbArguments::Stdio => Verb::Stdio,
             },
         }

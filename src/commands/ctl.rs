@@ -2,6 +2,7 @@
 
 mod act;
 mod bundle;
+mod cache;
 mod stdio;
 
 use std::time::Duration;
@@ -60,6 +61,10 @@ async fn ctl(config: CtlConfig) -> anyhow::Result<ExitCode> {
         }
         Verb::Logs(path) => logs(address, config.json, path.as_deref()).await,
         Verb::Bundle(output) => bundle::bundle(address, output.as_deref()).await,
+        Verb::CacheLs => cache::ls(address, config.json).await,
+        Verb::CachePurge { upstream, softly } => {
+            cache::purge(address, config.json, upstream.as_deref(), *softly).await
+        }
         Verb::Stdio => stdio::run(address),
     }
 }

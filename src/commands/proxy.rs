@@ -63,6 +63,7 @@ async fn serve(config: ProxyConfig, store: Option<Store>) -> anyhow::Result<Exit
         }
     }
     let servers = ground.start(specs, served, config.server, "poem").await?;
+    servers.show_caches(handle.upstreams());
     let code = servers.run().await?;
     for upstream in handle.upstreams() {
         say.notice(&cache_line(upstream));

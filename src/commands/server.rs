@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use anyhow::{Context, bail};
-use byron_actors::tree::{self, ServiceHandle};
+use byron_actors::tree::{self, ServiceHandle, UpstreamHandle};
 use byron_actors::{Address, Courtesy, Drained, Frame, Limits, Manner};
 use byron_supervisors::{ActorRef, ArbiterPool, ChildSpec, Supervisor, exited, snapshot};
 use futures_util::future::join_all;
@@ -119,6 +119,11 @@ impl Ground {
 }
 
 impl Servers {
+    /// Whoever observes them can ask for these caches, and purge them.
+    pub(super) fn show_caches(&self, caches: &[UpstreamHandle]) {
+        self.observer.show_caches(caches.to_vec());
+    }
+
     /// Says where they are, runs them until a signal, or until enough readers were served, and stops them.
     pub(super) async fn run(mut self) -> anyhow::Result<ExitCode> {
         self.announce()?;

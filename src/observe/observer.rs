@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use byron_actors::tree::UpstreamHandle;
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -241,6 +242,13 @@ impl Observer {
     /// Why there is no socket, though there should be one.
     pub fn failure(&mut self) -> Option<OpenError> {
         self.failure.take()
+    }
+
+    /// These caches can be asked for and purged.
+    pub fn show_caches(&self, caches: Vec<UpstreamHandle>) {
+        if let Some(open) = &self.open {
+            open.server.show_caches(caches);
+        }
     }
 
     /// From now on the instance does what it was started for.

@@ -4,6 +4,7 @@
 //! himself. It asks no actor for anything; what it tells is read from tables that are there anyway.
 
 mod answer;
+mod caches;
 mod children;
 mod follow;
 mod logs;
@@ -16,8 +17,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
+use byron_actors::tree::UpstreamHandle;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
@@ -98,6 +100,14 @@ struct Shared {
     log_changes: AtomicU64,
     /// Events that followers have missed.
     missed: AtomicU64,
+    /// What a proxy keeps; nothing until it says so.
+    caches: OnceLock<Vec<UpstreamHandle>>,
+}
+
+impl Shared {
+    fn caches(&self) -> &[UpstreamHandle] {
+        self.caches.get().map_or(&[], Vec::as_slice)
+    }
 }
 
 /// A server that answers until it is closed.
@@ -154,6 +164,7 @@ impl Server {
             followers: AtomicU64::new(0),
             log_changes: AtomicU64::new(0),
             missed: AtomicU64::new(0),
+            caches: OnceLock::new(),
         });
         let (started, handle) = std::sync::mpsc::channel();
         let of = Arc::clone(&shared);
@@ -184,6 +195,12 @@ impl Server {
             },
             ordered,
         ))
+    }
+
+    /// These caches can be asked for and purged.
+    pub(super) fn show_caches(&self, caches: Vec<UpstreamHandle>) {
+        // Once: a proxy is made once.
+        let _ = self.shared.caches.set(caches);
     }
 
     /// From now on the command does what it was started for.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::observe::ctl;
 use crate::support::{
     FOREVER, Nobody, Output, Peer, Process, Server, assert_same, byron, connect, eventually, file,
     get, noise, poem, server, server_of, transform,
@@ -356,4 +357,78 @@ fn a_transform_that_nobody_makes_is_a_reset_and_not_the_original() {
         .said("")
         .complained("[reset]");
     proxy.wait_for(r#""kind":"transform""#);
+}
+
+#[test]
+fn ctl_lists_what_is_kept_and_purges_it_hard_and_softly() {
+    let upstream = server("science").start();
+    let port = upstream.port().to_string();
+    let proxy = proxy(&["--name", "cached", &port]);
+    let label = format!("127.0.0.1:{port}");
+    let ls = || String::from_utf8(ctl("-i cached cache ls").code(0).stdout).unwrap();
+    assert_eq!(ls(), format!("{label}  no reader yet  nothing kept\n"));
+    get([proxy.port()]).run().code(0).said(poem("science"));
+    get([proxy.port()]).run().code(0).said(poem("science"));
+    assert_eq!(ls(), format!("{label}  HIT 50%  1 poem 653B fresh 1h59m\n"));
+    let json = ctl("-i cached --json cache ls").code(0).json().remove(0);
+    assert_eq!(json["caches"][0]["readers"]["HIT"], 1);
+    assert_eq!(json["caches"][0]["kept"]["bytes"], 653);
+
+    ctl("-i cached cache purge --soft")
+        .code(0)
+        .said(format!("purged softly {label}\n"));
+    upstream.kill();
+    get([proxy.port()]).run().code(0).said(poem("science"));
+    ctl(&format!("-i cached cache purge {port}"))
+        .code(0)
+        .said(format!("purged {label}\n"));
+    ctl("-i cached cache purge")
+        .code(0)
+        .said(format!("nothing was kept of {label}\n"));
+    get([proxy.port()])
+        .with("--retry", "0")
+        .run()
+        .code(3)
+        .complained("[reset]");
+    let unknown = ctl("-i cached cache purge 1");
+    unknown
+        .code(4)
+        .complained(&format!("no such upstream; there is {label}"));
+    drop(proxy);
+}
+
+#[test]
+fn whoever_keeps_nothing_says_so() {
+    let _server = server("science").args(["--name", "plain"]).start();
+    ctl("-i plain cache ls")
+        .code(0)
+        .said("plain is no proxy, and keeps nothing\n");
+    ctl("-i plain cache purge")
+        .code(4)
+        .complained("plain is no proxy, and keeps nothing");
+}
+
+#[test]
+fn a_kill_of_the_cache_in_mid_fetch_leaves_nobody_with_half_a_poem() {
+    let peer = Peer::listen();
+    let proxy = proxy_of(peer.port(), &["--name", "killed"]);
+    let readers: Vec<_> = (0..50).map(|_| Output::of(connect(proxy.port()))).collect();
+    let mut upstream = peer.accept();
+    std::io::Write::write_all(&mut upstream, b"half ").unwrap();
+    for reader in &readers {
+        reader.wait_for_bytes(5);
+    }
+    ctl(&format!(
+        "-i killed kill byron/127.0.0.1:{}/cache --yes",
+        peer.port()
+    ))
+    .code(0);
+    std::io::Write::write_all(&mut upstream, b"a poem").unwrap();
+    drop(upstream);
+    for reader in &readers {
+        assert_same(&reader.whole(), b"half a poem");
+    }
+    // What was fetched across the crash is kept.
+    get([proxy.port()]).run().code(0).said("half a poem");
+    assert!(peer.is_alone());
 }

@@ -17,7 +17,7 @@ use super::super::why::{Id, WhyError, why as tell_why};
 use super::answer::{Answer, Refused, body, json, ok};
 use super::children::{self, operator};
 use super::follow::Follower;
-use super::{Order, Shared, logs};
+use super::{Order, Shared, caches, logs};
 
 /// What there is, for whoever asks for something else.
 const PATHS: &[&str] = &[
@@ -31,6 +31,8 @@ const PATHS: &[&str] = &[
     "GET /v1/logs?since=N",
     "GET /v1/log-level",
     "POST /v1/log-level",
+    "GET /v1/cache",
+    "POST /v1/cache/purge",
     "POST /v1/drain",
     "POST /v1/stop",
     "GET /healthz",
@@ -58,6 +60,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                 .route(web::post().to(logs::change))
                 .default_service(web::to(|| wrong_method("GET, POST"))),
         )
+        .service(get("/v1/cache", web::get().to(caches::list)))
+        .service(post("/v1/cache/purge", web::post().to(caches::purge)))
         .service(get("/healthz", web::get().to(healthz)))
         .service(get("/readyz", web::get().to(readyz)))
         .service(post("/v1/drain", web::post().to(drain)))
