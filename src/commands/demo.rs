@@ -14,7 +14,7 @@ use byron_actors::{
 };
 use byron_supervisors::{
     Action, ActorRef, ArbiterPool, EventKind, ExitReason, Operator, events_since, next_events,
-    operate, path_of, snapshot,
+    operate, path_of,
 };
 
 use super::get::{Presenter, Told, forward};
@@ -23,6 +23,8 @@ use crate::endpoint::{self, ConnectEndpoint, Host};
 use crate::exit_code::ExitCode;
 use crate::host::signals::Signals;
 use crate::host::{self, logs};
+use crate::observe::model::Tree;
+use crate::observe::render::{Look, tree_text};
 use crate::output_file::{Existing, Partial};
 use crate::present::order::Order;
 use crate::present::progress::Progress;
@@ -143,10 +145,10 @@ async fn perform(told: mpsc::Sender<Told>) -> Result<String, ExitReason> {
     actix_rt::spawn(narrate(begin, told.clone()));
     let mut events = meddle(events, client.clone(), servers);
     forward(&mut events, &client, &mut signals, false, &told).await;
-    let trees: Vec<_> = snapshot().iter().map(ToString::to_string).collect();
+    let trees = tree_text(&Tree::now(), &Look::plain());
     tree::stop(&client_root, STOP_LIMIT).await;
     tree::stop(&server_root, STOP_LIMIT).await;
-    Ok(trees.join("\n"))
+    Ok(trees.trim_end().to_owned())
 }
 
 fn places(servers: &[ServerHandle]) -> String {

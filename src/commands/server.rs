@@ -12,7 +12,7 @@ use actix::Arbiter;
 use anyhow::{Context, bail};
 use byron_actors::tree::{self, ServiceHandle, UpstreamHandle};
 use byron_actors::{Address, Courtesy, Drained, Frame, Limits, Manner};
-use byron_supervisors::{ActorRef, ArbiterPool, ChildSpec, Supervisor, exited, snapshot};
+use byron_supervisors::{ActorRef, ArbiterPool, ChildSpec, Supervisor, exited};
 use futures_util::future::join_all;
 
 use super::chaos::{self, Rehearsing};
@@ -24,8 +24,8 @@ use crate::exit_code::ExitCode;
 use crate::host::signals::{Request, Signals};
 use crate::host::{FOREVER, stdio};
 use crate::observe::history::story_of_end;
-use crate::observe::model::Endpoint;
-use crate::observe::render::Look;
+use crate::observe::model::{Endpoint, Tree};
+use crate::observe::render::{Look, tree_text};
 use crate::observe::{About, Observer, Order};
 use crate::present::chaos::Outcome;
 use crate::present::message::{counted, elapsed_text};
@@ -186,7 +186,7 @@ impl Servers {
                     return ExitCode::GaveUp;
                 }
                 request = signals.next() => match request {
-                    Request::ShowTree => say.error(&tree_text()),
+                    Request::ShowTree => say.error(&picture()),
                     Request::Interrupt | Request::Terminate => break settings.drain,
                 },
                 order = observer.order() => match order {
@@ -282,9 +282,9 @@ fn total(served: &[Served], unit: &str) -> String {
     )
 }
 
-fn tree_text() -> String {
-    let trees: Vec<_> = snapshot().iter().map(ToString::to_string).collect();
-    format!("this is the tree:\n{}", trees.join("\n"))
+fn picture() -> String {
+    let tree = tree_text(&Tree::now(), &Look::plain());
+    format!("this is the tree:\n{}", tree.trim_end())
 }
 
 /// What others are told of the servers.

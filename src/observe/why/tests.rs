@@ -1,4 +1,4 @@
-//! Stories of made-up events; those of real trees are in `tests/it`.
+//! Stories of made-up events, and of a tree in which something falls.
 
 use std::time::Duration;
 
@@ -332,4 +332,82 @@ fn a_chain_travels() {
     let chain = told(&one_for_all(), None, "crash-11");
     let text = crate::present::json::line(&chain).unwrap();
     assert_eq!(serde_json::from_str::<Chain>(&text).unwrap(), chain);
+}
+
+// ---- a real tree
+
+/// Panics when it is told anything.
+struct Fragile;
+
+impl actix::Actor for Fragile {
+    type Context = byron_supervisors::Context<Self>;
+}
+
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Touch;
+
+impl actix::Handler<Touch> for Fragile {
+    type Result = ();
+
+    fn handle(&mut self, _: Touch, _: &mut Self::Context) {
+        panic!("a crack")
+    }
+}
+
+#[test]
+fn a_real_crash_is_told_with_its_message_its_siblings_and_its_budget() {
+    use byron_supervisors::{ChildSpec, SupFlags, Supervisor, events_since, next_events};
+
+    actix::System::new().block_on(async {
+        let specs = ["glass", "plate"]
+            .map(|id| ChildSpec::new(id, |_| Fragile).registered(format!("why-{id}")));
+        let flags = SupFlags {
+            strategy: byron_supervisors::Strategy::OneForAll,
+            intensity: 3,
+            ..SupFlags::default()
+        };
+        let _root = Supervisor::start("fragile", flags, specs.into())
+            .await
+            .unwrap();
+        let mut seq = events_since(u64::MAX).last;
+        let glass = byron_supervisors::whereis_actor::<Fragile>("why-glass").unwrap();
+        glass.do_send(Touch);
+        let is_ready = |event: &Event| {
+            event.path.as_deref() == Some("fragile/plate") && event.kind == EventKind::Ready
+        };
+        loop {
+            let events = next_events(seq).await.events;
+            seq = events.last().map_or(seq, |event| event.seq);
+            if events.iter().any(|event| is_ready(&Event::from(event))) {
+                break;
+            }
+        }
+        let events: Vec<_> = events_since(0).events.iter().map(Event::from).collect();
+        let chain = told(&events, Some(&Tree::now()), "fragile/plate");
+        let first = chain
+            .causes
+            .iter()
+            .find(|event| Some(event.seq) == chain.fell_first);
+        let first = first.unwrap();
+        assert_eq!(first.path.as_deref(), Some("fragile/glass"));
+        assert!(first.is_crash());
+        let message = first.reason.as_ref().unwrap().message.as_deref().unwrap();
+        assert!(message.ends_with("Touch"), "{message}");
+        assert!(chain.actor.ends_with("Fragile"), "{}", chain.actor);
+        let taken: Vec<_> = chain.taken_along.iter().map(|taken| &*taken.path).collect();
+        assert_eq!(taken, ["fragile/plate"]);
+        let reaction = chain.reaction.as_ref().unwrap();
+        assert_eq!(reaction.strategy.as_deref(), Some("one_for_all"));
+        assert_eq!(reaction.budget.as_ref().map(Budget::left), Some(2));
+        assert!(matches!(
+            chain.outcome,
+            Outcome::Restarted { incarnation: 2, .. }
+        ));
+        let whole = told(&events, None, "fragile/glass");
+        assert_eq!(
+            whole.subject.crash_id(),
+            Some(format!("crash-{}", first.seq))
+        );
+    });
 }
