@@ -294,7 +294,8 @@ fn facts(node: &Node) -> Vec<Fact> {
     {
         add(USUAL, words::mailbox(mailbox));
     }
-    if let Some(messages) = &node.messages {
+    // What a supervisor handles is the tree's own business.
+    if let Some(messages) = node.messages.as_ref().filter(|_| node.supervisor.is_none()) {
         match messages.per_second {
             Some(rate) if rate >= 0.05 => add(EXTRA, format!("{} msg/s", rate_text(rate))),
             None if messages.handled > 0 => {
