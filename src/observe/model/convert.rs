@@ -73,8 +73,15 @@ fn to_microseconds(span: Duration) -> Duration {
 }
 
 fn node(node: &supervisors::Node, moment: Moment) -> Node {
-    let state = State::from(node.state.name());
     let vitals = node.vitals.as_ref();
+    let mut state = State::from(node.state.name());
+    // What holds still says so instead of that it runs.
+    let is_still = state == State::Running && node.flags.suspended;
+    if is_still {
+        state = State::Suspended;
+    }
+    let flags = node.flags.names().map(Flag::from);
+    let flags = flags.filter(|flag| !is_still || flag.as_str() != State::Suspended.as_str());
     Node {
         pid: node.state.pid().map(supervisors::Pid::as_u64),
         actor: node.actor.to_owned(),
@@ -87,7 +94,7 @@ fn node(node: &supervisors::Node, moment: Moment) -> Node {
         restarts: node.restarts,
         failures: (node.failures != 0).then_some(node.failures),
         next_attempt: node.state.until().map(|until| moment.of(until)),
-        flags: node.flags.names().map(Flag::from).collect(),
+        flags: flags.collect(),
         mailbox: vitals.and_then(mailbox),
         turns: vitals.map(turns),
         handling: vitals.and_then(|vitals| handling(vitals, moment)),
@@ -105,7 +112,11 @@ fn node(node: &supervisors::Node, moment: Moment) -> Node {
         ),
         messages: (!node.actor.is_empty()).then(|| Messages {
             handled: node.handled,
-            ..Messages::default()
+            refused: vitals
+                .map(|vitals| vitals.refused)
+                .filter(|count| *count > 0),
+            lost: vitals.map(|vitals| vitals.lost).filter(|count| *count > 0),
+            per_second: None,
         }),
         last_exit: node.last_exit.as_ref().map(last_exit),
         waits_for_sibling: node.waits_for.as_deref().map(str::to_owned),
@@ -126,7 +137,9 @@ fn mailbox(vitals: &supervisors::Vitals) -> Option<Mailbox> {
         len: vitals.mailbox_len? as u64,
         capacity: vitals.mailbox_capacity.map(|capacity| capacity as u64),
         high_water: Some(vitals.mailbox_high as u64),
-        policy: None,
+        policy: vitals
+            .mailbox_overflow
+            .map(|overflow| overflow.name().to_owned()),
     })
 }
 

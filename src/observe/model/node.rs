@@ -222,9 +222,12 @@ pub struct Mailbox {
 pub struct Messages {
     /// How many, since the process was started.
     pub handled: u64,
-    /// How many never were, for they had no room.
+    /// How many found no room in the mailbox, whatever became of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dropped: Option<u64>,
+    pub refused: Option<u64>,
+    /// How many were lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
     /// How many a second; known once there are two snapshots.
     #[serde(default, rename = "per_s", skip_serializing_if = "Option::is_none")]
     pub per_second: Option<f64>,

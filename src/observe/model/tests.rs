@@ -372,7 +372,8 @@ fn numbers() -> impl Strategy<Value = (Mailbox, Messages, Turns)> {
                 },
                 Messages {
                     handled: messages.0,
-                    dropped: messages.1,
+                    refused: messages.1,
+                    lost: messages.1,
                     per_second: messages.2,
                 },
                 Turns {

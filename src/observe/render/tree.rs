@@ -294,6 +294,10 @@ fn facts(node: &Node) -> Vec<Fact> {
     {
         add(USUAL, words::mailbox(mailbox));
     }
+    let lost = node.messages.as_ref().and_then(|messages| messages.lost);
+    if let Some(lost) = lost {
+        add(ESSENTIAL, format!("{lost} lost"));
+    }
     // What a supervisor handles is the tree's own business.
     if let Some(messages) = node.messages.as_ref().filter(|_| node.supervisor.is_none()) {
         match messages.per_second {
