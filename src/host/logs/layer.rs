@@ -1,13 +1,11 @@
 //! From what `tracing` reports to lines: [`LogLayer`].
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use parking_lot::Mutex;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -22,12 +20,6 @@ use crate::present::json;
 /// Whoever reports the crash of a process.
 pub(super) const CRASH: &str = "byron_supervisors::crash";
 
-/// Whoever reports what a supervisor thinks of it.
-const SUPERVISOR: &str = "byron_supervisors::supervisor";
-
-/// How many crashes are remembered, so that their supervisors' reports of the same are not another line.
-const CRASHES_MAX: usize = 64;
-
 /// How many fields of a record are kept.
 const FIELDS_MAX: usize = 32;
 
@@ -35,8 +27,6 @@ const FIELDS_MAX: usize = 32;
 pub(super) struct LogLayer {
     format: Format,
     look: Look,
-    /// The pids of the last processes whose crashes were told.
-    crashed: Mutex<VecDeque<String>>,
 }
 
 impl LogLayer {
@@ -49,28 +39,6 @@ impl LogLayer {
                 colour: true,
                 zone,
             },
-            crashed: Mutex::new(VecDeque::new()),
-        }
-    }
-
-    /// Whether the record says again what a crash has told.
-    pub(super) fn is_told(&self, record: &LogRecord) -> bool {
-        let Some(pid) = record.fields.text("pid") else {
-            return false;
-        };
-        let mut crashed = self.crashed.lock();
-        match record.target.as_str() {
-            CRASH => {
-                if crashed.len() == CRASHES_MAX {
-                    crashed.pop_front();
-                }
-                crashed.push_back(pid.to_owned());
-                false
-            }
-            SUPERVISOR if record.fields.text("context") == Some("child_terminated") => {
-                crashed.iter().any(|known| known == pid)
-            }
-            _ => false,
         }
     }
 
@@ -88,9 +56,6 @@ impl<S: Subscriber> Layer<S> for LogLayer {
             .and_then(|ts| Timestamp::from_microsecond(ts.as_microsecond()))
             .unwrap_or(Timestamp::UNIX_EPOCH);
         let record = record(event, ts);
-        if self.is_told(&record) {
-            return;
-        }
         if let Some(line) = self.line(&record) {
             // With standard error closed there is nobody to tell; the tail remains.
             let _ = anstream::stderr().lock().write_all(line.as_bytes());

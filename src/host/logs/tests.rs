@@ -54,7 +54,17 @@ fn some_records() -> Vec<LogRecord> {
             location = "src/serve.rs:88:17",
             in_message = "byron_actors::server::Recite",
             mailbox = 4_usize,
+            mailbox_capacity = 16_usize,
             uptime_ms = 72_000_u64,
+            supervisor = %"poems",
+            strategy = "one_for_all",
+            restarts_used = 2_usize,
+            intensity = 3_u32,
+            period_ms = 5_000_u64,
+            effect = %"restarted now",
+            taken_along = 1_usize,
+            children = 2_usize,
+            crash = %"crash-918",
             event = 918_u64,
             "crashed: panicked",
         );
@@ -79,9 +89,9 @@ fn a_person_gets_lines_and_a_block_for_a_crash() {
         human(&some_records()),
         snapbox::str![[r#"
 12:03:11.204 ERROR poems/ecstasy#3 crashed: panicked at 'poem file\nvanished \x1b[2J' src/serve.rs:88:17
-      supervisor poems
-      was handling Recite, mailbox 4, up 1m12s
-      byron ctl why crash-918
+      supervisor poems: one_for_all, restarts 2/3 in 5s
+      was handling Recite, mailbox 4/16, up 1m12s
+      2 children lost, restarted now, takes along 1 sibling; byron ctl why crash-918
 12:03:11.204 ERROR poems child_terminated: panicked context=child_terminated pid=<0.42.0>
 12:03:11.204 WARN  byron/proxy#1 the fetch failed\u{202e} upstream=127.0.0.1:10000 level_=low error="cannot \"listen\"" active=true
 12:03:11.204 INFO  stopped event=operator
@@ -100,7 +110,7 @@ fn a_program_gets_one_object_a_line() {
     snapbox::assert_data_eq!(
         &lines,
         snapbox::str![[r#"
-{"ts":"2026-06-21T12:03:11.204Z","level":"ERROR","path":"poems/ecstasy","inc":3,"event":918,"msg":"crashed: panicked","target":"byron_supervisors::crash","pid":"<0.42.0>","reason":"panic","panic":"poem file\nvanished \u001b[2J","location":"src/serve.rs:88:17","in_message":"byron_actors::server::Recite","mailbox":4,"uptime_ms":72000}
+{"ts":"2026-06-21T12:03:11.204Z","level":"ERROR","path":"poems/ecstasy","inc":3,"event":918,"msg":"crashed: panicked","target":"byron_supervisors::crash","pid":"<0.42.0>","reason":"panic","panic":"poem file\nvanished \u001b[2J","location":"src/serve.rs:88:17","in_message":"byron_actors::server::Recite","mailbox":4,"mailbox_capacity":16,"uptime_ms":72000,"supervisor":"poems","strategy":"one_for_all","restarts_used":2,"intensity":3,"period_ms":5000,"effect":"restarted now","taken_along":1,"children":2,"crash":"crash-918"}
 {"ts":"2026-06-21T12:03:11.204Z","level":"ERROR","path":"poems","msg":"child_terminated: panicked","target":"byron_supervisors::supervisor","context":"child_terminated","pid":"<0.42.0>"}
 {"ts":"2026-06-21T12:03:11.204Z","level":"WARN","path":"byron/proxy","inc":1,"msg":"the fetch failed\u202e","target":"byron::host::logs::tests","upstream":"127.0.0.1:10000","level_":"low","error":"cannot \"listen\"","active":true}
 {"ts":"2026-06-21T12:03:11.204Z","level":"INFO","event":"operator","msg":"stopped","target":"byron::host::logs::tests"}
@@ -113,19 +123,6 @@ fn a_program_gets_one_object_a_line() {
         let record: LogRecord = serde_json::from_str(line).unwrap();
         assert_eq!(json::line(&record).unwrap().trim_end(), line);
     }
-}
-
-#[test]
-fn what_a_crash_has_told_its_supervisor_does_not_tell_again() {
-    let layer = LogLayer::new(Format::Json, TimeZone::UTC);
-    let told: Vec<_> = some_records()
-        .iter()
-        .map(|record| layer.is_told(record))
-        .collect();
-    assert_eq!(told, [false, true, false, false]);
-    // Without the crash it is news.
-    let layer = LogLayer::new(Format::Json, TimeZone::UTC);
-    assert!(!layer.is_told(&some_records()[1]));
 }
 
 #[test]

@@ -78,7 +78,10 @@ fn crash_report(record: &LogRecord) -> CrashReport {
     let budget = fields.number("restarts_used").and_then(|used| {
         Some(Budget {
             used,
-            intensity: u32::try_from(fields.number("intensity")?).ok()?,
+            // The largest number there is stands for no limit.
+            intensity: u32::try_from(fields.number("intensity")?)
+                .ok()
+                .filter(|intensity| *intensity != u32::MAX)?,
             period: milliseconds("period_ms")?,
         })
     });
@@ -103,6 +106,8 @@ fn crash_report(record: &LogRecord) -> CrashReport {
         waits_for: text("waits_for"),
         state: text("state"),
         effect: text("effect"),
+        taken_along: fields.number("taken_along").unwrap_or_default(),
+        children: fields.number("children").unwrap_or_default(),
         id: text("crash").or(event.map(|event| format!("crash-{event}"))),
         path,
     }

@@ -38,6 +38,10 @@ pub struct CrashReport {
     pub state: Option<String>,
     /// What its supervisor does about it: `restarted now`.
     pub effect: Option<String>,
+    /// How many siblings that takes along.
+    pub taken_along: u64,
+    /// How many dynamic children were lost with it, if it was their supervisor.
+    pub children: u64,
     /// By what `ctl why` knows it.
     pub id: Option<String>,
 }
@@ -128,7 +132,18 @@ impl CrashReport {
             .id
             .as_deref()
             .map(|id| format!("byron ctl why {}", escape_name(id)));
-        let parts: Vec<_> = effect.into_iter().chain(id).collect();
+        let siblings = (self.taken_along > 0).then(|| {
+            let siblings = words::counted(self.taken_along, "sibling");
+            format!("takes along {siblings}")
+        });
+        let children = match self.children {
+            0 => None,
+            1 => Some("1 child lost".to_owned()),
+            children => Some(format!("{children} children lost")),
+        };
+        let effects: Vec<_> = [children, effect, siblings].into_iter().flatten().collect();
+        let effects = Some(effects.join(", ")).filter(|effects| !effects.is_empty());
+        let parts: Vec<_> = effects.into_iter().chain(id).collect();
         parts.join("; ")
     }
 }
@@ -163,7 +178,9 @@ mod tests {
                 ..Mailbox::default()
             }),
             uptime: Some(Duration::from_secs(72)),
-            effect: Some("2 connections reset, restarted now".into()),
+            effect: Some("restarted now".into()),
+            taken_along: 1,
+            children: 2,
             id: Some("crash-918".into()),
             ..CrashReport::default()
         }
@@ -177,7 +194,7 @@ mod tests {
 poems/ecstasy#3 crashed: panicked at 'poem file vanished' src/serve.rs:88:17
       supervisor poems: one_for_one, restarts 2/3 in 5s
       was handling Recite, mailbox 4/16, up 1m12s
-      2 connections reset, restarted now; byron ctl why crash-918
+      2 children lost, restarted now, takes along 1 sibling; byron ctl why crash-918
 "#]]
             .raw()
         );
