@@ -81,10 +81,9 @@ pub fn read_proxy_header(said: &[u8]) -> Result<ReadHeader, ParseProxyHeaderErro
 fn read_line(said: &[u8]) -> Result<ReadHeader, ParseProxyHeaderError> {
     let inside = &said[..said.len().min(LINE_BYTES_MAX)];
     let Some(end) = inside.iter().position(|byte| *byte == b'\n') else {
-        // Nothing but printable letters may come, and the one carriage return before the end.
-        let is_line = inside.iter().enumerate().all(|(at, byte)| {
-            matches!(byte, b' '..=b'~') || (*byte == b'\r' && at + 1 == said.len())
-        });
+        // The one carriage return may be here, its newline not.
+        let line = inside.strip_suffix(b"\r").unwrap_or(inside);
+        let is_line = line.iter().all(is_printable);
         if !is_line || said.len() >= LINE_BYTES_MAX {
             return Err(ParseProxyHeaderError::Malformed);
         }
@@ -92,6 +91,7 @@ fn read_line(said: &[u8]) -> Result<ReadHeader, ParseProxyHeaderError> {
     };
     let line = inside[..end]
         .strip_suffix(b"\r")
+        .filter(|line| line.iter().all(is_printable))
         .and_then(|line| std::str::from_utf8(line).ok())
         .and_then(|line| line.strip_prefix("PROXY "))
         .ok_or(ParseProxyHeaderError::Malformed)?;
@@ -100,6 +100,10 @@ fn read_line(said: &[u8]) -> Result<ReadHeader, ParseProxyHeaderError> {
         source,
         bytes: end + 1,
     }))
+}
+
+fn is_printable(byte: &u8) -> bool {
+    matches!(byte, b' '..=b'~')
 }
 
 /// `TCP4 SOURCE DESTINATION PORT PORT`, or `UNKNOWN` and whatever follows; `None` if it is neither.
@@ -311,6 +315,8 @@ mod tests {
             ),
             (b"PROXY \0".to_vec(), Malformed),
             (b"PROXY \rx".to_vec(), Malformed),
+            (b"PROXY UNKNOWN a\rb\r\n".to_vec(), Malformed),
+            (b"PROXY UNKNOWN \xff\r\n".to_vec(), Malformed),
             (long, Malformed),
             (binary(0x31, 0x11, V4), Unknown),
             (binary(0x22, 0x11, V4), Unknown),

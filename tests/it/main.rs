@@ -7,6 +7,7 @@ mod cli;
 mod crashes;
 mod demo;
 mod endpoints;
+mod fuzzing;
 mod library;
 mod load;
 mod observe;

@@ -1,0 +1,41 @@
+//! What holds for endpoints, whatever is typed. The fuzz target runs it without end, a test of `byron` for a moment.
+
+use byron::endpoint::{parse_connect, parse_listen, parse_poem_argument, parse_target};
+
+/// However long the input: a message is a line that a person reads.
+const MESSAGE_BYTES_MAX: usize = 1000;
+
+/// Fails if something does not hold.
+pub(crate) fn check(data: &[u8]) {
+    let Ok(input) = std::str::from_utf8(data) else {
+        return;
+    };
+    let columns = input.chars().count() + 1;
+    match parse_listen(input) {
+        Ok(endpoint) => assert_eq!(parse_listen(&endpoint.to_string()), Ok(endpoint)),
+        Err(error) => {
+            assert!(
+                error
+                    .column()
+                    .is_none_or(|column| (1..=columns).contains(&column))
+            );
+            assert!(error.to_string().len() < MESSAGE_BYTES_MAX);
+        }
+    }
+    match parse_connect(input) {
+        Ok(endpoint) => assert_eq!(parse_connect(&endpoint.to_string()), Ok(endpoint)),
+        Err(error) => {
+            assert!(
+                error
+                    .column()
+                    .is_none_or(|column| (1..=columns).contains(&column))
+            );
+            assert!(error.to_string().len() < MESSAGE_BYTES_MAX);
+        }
+    }
+    if let Ok(target) = parse_target(input) {
+        let name = target.file_name();
+        assert!(!name.contains('/') && !name.is_empty(), "{name}");
+    }
+    let _ = parse_poem_argument(input.as_ref());
+}
