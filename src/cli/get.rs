@@ -8,9 +8,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::chaos::{ChaosArguments, ChaosSettings};
+use super::observed::ObservedArguments;
 use super::value::{Jobs, parse_jobs, parse_sha256};
 use super::{FrameChoice, UsageError, Verbosity, VerbosityArguments, heading};
 use crate::endpoint::{Target, TransformArgument, parse_target, parse_transform};
+use crate::observe::ObserveSettings;
 use crate::output_file::{Existing, Partial};
 use crate::present::order::Order;
 use crate::present::progress::Progress;
@@ -50,6 +52,9 @@ pub struct GetArguments {
 
     #[command(flatten)]
     verbosity: VerbosityArguments,
+
+    #[command(flatten)]
+    observed: ObservedArguments,
 
     /// Get at most N poems at once [default: all]
     #[arg(short, long, value_name = "N", value_parser = parse_jobs, help_heading = heading::NETWORK)]
@@ -212,6 +217,8 @@ pub struct GetConfig {
     pub chaos: Option<ChaosSettings>,
     /// How much is said on standard error.
     pub verbosity: Verbosity,
+    /// How it can be observed; not at all, if nobody asked for that.
+    pub observe: ObserveSettings,
 }
 
 /// Where poems go.
@@ -321,6 +328,7 @@ impl GetArguments {
             raw: self.raw,
             chaos,
             verbosity: self.verbosity.into(),
+            observe: self.observed.into_settings_if_asked_for()?,
         })
     }
 

@@ -51,6 +51,19 @@ fn listen() -> ValueParser {
 }
 
 impl ObservedArguments {
+    /// The same for a command that is over soon, as a rule: nobody can observe it unless one of them is given.
+    pub(super) fn into_settings_if_asked_for(self) -> Result<ObserveSettings, UsageError> {
+        let is_asked_for = self.name.is_some() || self.observe.is_some();
+        let settings = self.into_settings()?;
+        Ok(match is_asked_for {
+            true => settings,
+            false => ObserveSettings {
+                listen: Listen::Off,
+                ..settings
+            },
+        })
+    }
+
     /// What is left of them, unless they contradict each other.
     pub(super) fn into_settings(self) -> Result<ObserveSettings, UsageError> {
         let listen = self.observe.unwrap_or_default();

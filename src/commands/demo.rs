@@ -25,6 +25,7 @@ use crate::host::signals::Signals;
 use crate::host::{self, logs};
 use crate::observe::model::Tree;
 use crate::observe::render::{Look, tree_text};
+use crate::observe::{Listen, ObserveSettings, Observer};
 use crate::output_file::{Existing, Partial};
 use crate::present::order::Order;
 use crate::present::progress::Progress;
@@ -106,6 +107,10 @@ fn config(verbosity: Verbosity) -> GetConfig {
         raw: false,
         chaos: None,
         verbosity,
+        observe: ObserveSettings {
+            listen: Listen::Off,
+            ..ObserveSettings::default()
+        },
     }
 }
 
@@ -144,7 +149,15 @@ async fn perform(told: mpsc::Sender<Told>) -> Result<String, ExitReason> {
     )));
     actix_rt::spawn(narrate(begin, told.clone()));
     let mut events = meddle(events, client.clone(), servers);
-    forward(&mut events, &client, &mut signals, false, &told).await;
+    forward(
+        &mut events,
+        &client,
+        &mut signals,
+        &mut Observer::default(),
+        false,
+        &told,
+    )
+    .await;
     let trees = tree_text(&Tree::now(), &Look::plain());
     tree::stop(&client_root, STOP_LIMIT).await;
     tree::stop(&server_root, STOP_LIMIT).await;

@@ -16,15 +16,17 @@ use byron_actors::{
     ClientConfig, Edition, Event, Events, Expectation, Patience, PoemHash, Retries, Target, Title,
 };
 use byron_supervisors::ExitReason;
+use tokio::time::{Instant, sleep_until};
 
 pub(super) use self::presenter::Presenter;
 pub(super) use self::sink::SinkError;
-use super::chaos;
 use super::endpoints::{SSL_NOTICE, transform_steps, whereabouts};
+use super::{chaos, observed};
 use crate::cli::{GetConfig, Verbosity};
 use crate::exit_code::ExitCode;
 use crate::host::signals::{Request, Signals};
 use crate::host::{self, FOREVER, logs};
+use crate::observe::{About, Observer, Order};
 use crate::present::chaos::Outcome;
 
 /// How often lines that show time are rewritten.
@@ -60,7 +62,12 @@ pub fn run(config: GetConfig) -> anyhow::Result<ExitCode> {
     let ticks = presenter.wants_ticks();
     let client = client_config(&config)?;
     let rehearsing = chaos::begin(config.chaos.as_ref(), config.verbosity);
-    let actors = host::beside(move || gather(client, ticks, sender));
+    let about = About {
+        title: "get".to_owned(),
+        endpoints: Vec::new(),
+    };
+    let observer = observed(&config.observe, config.verbosity, about)?;
+    let actors = host::beside(move || gather(client, observer, ticks, sender));
     let outcome = presenter.present(&told);
     // If the output has failed there is nobody to fetch for, and the thread ends with the program.
     let gathered = match outcome {
@@ -87,6 +94,7 @@ pub fn run(config: GetConfig) -> anyhow::Result<ExitCode> {
 /// Runs one client to its end, on the actors' thread. Answers how many poems are whole, and how many are not.
 async fn gather(
     config: ClientConfig,
+    mut observer: Observer,
     ticks: bool,
     told: mpsc::Sender<Told>,
 ) -> Result<(usize, usize), ExitReason> {
@@ -95,45 +103,87 @@ async fn gather(
         .map_err(|error| ExitReason::error(format!("cannot listen for signals: {error}")))?;
     let (root, handle, mut events) = tree::start_client("get", config).await?;
     let _ = told.send(Told::Begun(handle.clone()));
-    let gathered = forward(&mut events, &handle, &mut signals, ticks, &told).await;
+    observer.ready();
+    let gathered = forward(
+        &mut events,
+        &handle,
+        &mut signals,
+        &mut observer,
+        ticks,
+        &told,
+    )
+    .await;
     tree::stop(&root, STOP_LIMIT).await;
     // A client that crashed has nothing whole to show.
-    Ok(gathered.unwrap_or((0, asked)))
+    let (poems, failed) = gathered.counts.unwrap_or((0, asked));
+    let code = match gathered.request {
+        Some(request) if poems < asked => request.exit_code(),
+        _ => ExitCode::of_poems(asked, failed),
+    };
+    observer.close(code).await;
+    Ok((poems, failed))
 }
 
-/// Passes events on until the last one, or until nobody takes them. Answers what the last one said: how many poems are
-/// whole, and how many failed.
+/// What there is when a client is over.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// How many poems are whole, and how many failed; unknown if the client crashed.
+    counts: Option<(usize, usize)>,
+    /// What called it off.
+    request: Option<Request>,
+}
+
+/// Passes events on until the last one, or until nobody takes them.
 pub(super) async fn forward(
     events: &mut Events,
     handle: &ClientHandle,
     signals: &mut Signals,
+    observer: &mut Observer,
     ticks: bool,
     told: &mpsc::Sender<Told>,
-) -> Option<(usize, usize)> {
+) -> Gathered {
     let mut tick = tokio::time::interval(TICK);
-    let mut is_interrupted = false;
+    let mut gathered = Gathered::default();
+    // It takes nothing new and ends when all is there, also without being told to; at the latest when it was told to.
+    let mut deadline = None;
     loop {
         let next = tokio::select! {
             event = events.recv() => match event {
                 Some(event) => Told::Event(event),
-                None => return None,
+                None => return gathered,
             },
             _ = tick.tick(), if ticks => Told::Tick,
             request = signals.end() => {
-                if is_interrupted {
+                if gathered.request.is_some() {
                     // Whoever asks twice does not want to wait for a terminal either.
                     std::process::exit(request.exit_code().number().into());
                 }
-                is_interrupted = true;
+                gathered.request = Some(request);
                 handle.cancel();
                 Told::Interrupted(request)
             }
+            order = observer.order() => match order {
+                Order::Drain(limit) => {
+                    deadline = limit.map(|limit| Instant::now() + limit);
+                    continue;
+                }
+                Order::Stop => {
+                    gathered.request = Some(Request::Terminate);
+                    handle.cancel();
+                    Told::Interrupted(Request::Terminate)
+                }
+            },
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                deadline = None;
+                gathered.request = Some(Request::Terminate);
+                handle.cancel();
+                Told::Interrupted(Request::Terminate)
+            }
         };
-        let gathered = match next {
-            Told::Event(Event::Done { poems, failed }) => Some((poems, failed)),
-            _ => None,
-        };
-        if told.send(next).is_err() || gathered.is_some() {
+        if let Told::Event(Event::Done { poems, failed }) = next {
+            gathered.counts = Some((poems, failed));
+        }
+        if told.send(next).is_err() || gathered.counts.is_some() {
             return gathered;
         }
     }

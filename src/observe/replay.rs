@@ -358,10 +358,14 @@ fn fate(node: &Node, reason: &Reason, cause: Option<&EventKind>) -> Fate {
 }
 
 /// Whether the tree knows of a later incarnation than the event.
+/// Below a supervisor that was restarted, incarnations begin anew: then the pids tell, which only grow.
 fn is_older(event: &Event, node: &Node) -> bool {
-    event
-        .incarnation
-        .is_some_and(|incarnation| incarnation < node.incarnation)
+    let is_of_older_process = match (event.pid, node.pid) {
+        (Some(of), Some(runs)) => of < runs,
+        _ => false,
+    };
+    let mut incarnation = event.incarnation.into_iter();
+    is_of_older_process || incarnation.any(|incarnation| incarnation < node.incarnation)
 }
 
 /// Takes away what belongs to a process, not to its place.

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use serde_json::Value;
 
 use crate::observe::{ctl, curl, socket};
-use crate::support::{FOREVER, LIMIT, Process, byron, eventually, names, poem, server};
+use crate::support::{FOREVER, LIMIT, Peer, Process, byron, eventually, get, names, poem, server};
 
 /// `byron observe` with these words.
 #[track_caller]
@@ -381,4 +381,22 @@ fn a_port_that_another_byron_has_is_an_error_that_names_it() {
             "cannot listen on 127.0.0.1:{port}: address in use by byron serve \"ecstasy\" (pid {}); try --port 0 or: byron ctl -i ecstasy stop",
             first.process.pid()
         ));
+}
+
+#[test]
+fn a_client_can_be_observed_and_called_off_if_that_was_asked_for() {
+    let peer = Peer::listen();
+    let unobserved = get([peer.port()]).start();
+    let _first = peer.accept();
+    ctl("status").code(4).complained("no byron is running here");
+    let observed = get([peer.port()]).args(["--observe"]).start();
+    let _second = peer.accept();
+    let tree = ctl("-i get tree").code(0);
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("coordinator"), "{tree}");
+    ctl("stop")
+        .code(0)
+        .said("get has ended with exit code 143: Stopped by SIGTERM or SIGHUP.\n");
+    observed.finish().code(143);
+    drop(unobserved);
 }

@@ -391,3 +391,29 @@ fn lines_of_a_later_version_are_passed_over() {
     assert_eq!(recording.lines[1], Line::Other("weather".into()));
     assert_eq!(recording.events().count(), 1);
 }
+
+#[test]
+fn the_late_end_of_an_older_process_does_not_end_the_one_that_runs() {
+    let event = |seq, kind, pid| Event {
+        path: Some("root/a".to_owned()),
+        pid: Some(pid),
+        incarnation: Some(1),
+        ..Event::new(seq, Timestamp::UNIX_EPOCH, kind)
+    };
+    let mut tree = Tree::new(Timestamp::UNIX_EPOCH);
+    tree.roots.push(Node::new("root", State::Running));
+    let mut replay = Replay::new(tree);
+    // Its supervisor was restarted before it was over.
+    for event in [
+        event(1, EventKind::Started, 7),
+        event(2, EventKind::Ready, 7),
+        event(3, EventKind::Started, 9),
+        event(4, EventKind::Ready, 9),
+        event(5, EventKind::Exit, 7),
+    ] {
+        replay.apply(&event);
+    }
+    let tree = replay.tree();
+    let node = tree.find("root/a").unwrap();
+    assert_eq!((node.state.clone(), node.pid), (State::Running, Some(9)));
+}
