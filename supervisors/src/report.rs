@@ -81,6 +81,7 @@ impl Crash {
         };
         let effect = effect.as_ref();
         let budget = effect.map(|effect| effect.budget);
+        let limit = budget.map(|budget| budget.limit);
         contained(|| {
             tracing::error!(
                 target: "byron_supervisors::crash",
@@ -101,7 +102,7 @@ impl Crash {
                 supervisor = effect.map(|effect| tracing::field::display(effect.supervisor)),
                 strategy = effect.map(|effect| effect.strategy),
                 restarts_used = budget.map(|budget| budget.used),
-                intensity = budget.map(|budget| budget.limit),
+                intensity = limit.filter(|limit| *limit != u32::MAX),
                 period_ms = budget.map(|budget| budget.period.as_millis() as u64),
                 effect = effect.map(|effect| tracing::field::display(effect.effect)),
                 taken_along = effect.map(|effect| effect.taken_along),
