@@ -182,6 +182,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_conversation_is_one_pointer_until_it_begins() {
+        assert_eq!(size_of::<Conversation>(), size_of::<Talk>());
+    }
+
+    #[test]
     fn only_what_is_our_fault_is_a_crash() {
         let limit = Duration::from_secs(30);
         let io = |kind: io::ErrorKind| ConversationError::Io(kind.into());

@@ -153,7 +153,8 @@ impl Accepted {
         let Some(tls) = &front.tls else {
             return Ok(Stream::plain(wire, peer_addr));
         };
-        let handshake = tls.acceptor().accept(wire).into_fallible();
+        // On the heap, since most streams have none.
+        let handshake = Box::pin(tls.acceptor().accept(wire).into_fallible());
         match timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(tls)) => Ok(Stream {
                 kind: Kind::Tls(Box::new(tls.into())),
@@ -259,7 +260,8 @@ impl Stream {
             // TLS has said its last; whatever the peer answers need not be understood.
             Kind::Tls(tls) => tls.get_mut().0,
         };
-        let discarding = async {
+        // On the heap, or every future that once ends a stream would have room for these bytes from its beginning.
+        let discarding = Box::pin(async {
             let mut bytes = [0; DISCARD_BYTES];
             let mut said = 0;
             while said < LINGER_BYTES_MAX {
@@ -269,7 +271,7 @@ impl Stream {
                 }
             }
             Ok(())
-        };
+        });
         timeout(linger_timeout, discarding).await.unwrap_or(Ok(()))
     }
 }

@@ -127,6 +127,8 @@ impl TransformHttp {
         let patient = Patient::new(stream, courtesy.write_timeout);
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            // A peer that has shut down its side still hears the answer.
+            .half_close(true)
             .header_read_timeout(courtesy.request_timeout)
             .max_buf_size(HEADER_BYTES_MAX)
             .max_headers(HEADERS_MAX)

@@ -181,3 +181,23 @@ pub(crate) fn log_refusal(peer_addr: &Address, name: &[u8], error: &CallTransfor
         _ => tracing::info!(%peer_addr, %transform, reason = %error, "not transformed"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The most that a peer costs who only stays, beside its socket.
+    const TALK_BYTES_MAX: usize = 2048;
+
+    fn size<F: Future>(
+        _: impl FnOnce(&'static TransformNetstring, Accepted, &'static mut Permit) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_peer_is_small() {
+        let bytes = size(|of, accepted, permit| of.talk(accepted, permit));
+        assert!(bytes <= TALK_BYTES_MAX, "{bytes} bytes");
+    }
+}

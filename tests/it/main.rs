@@ -8,6 +8,7 @@ mod crashes;
 mod demo;
 mod endpoints;
 mod fuzzing;
+mod hostile;
 mod library;
 mod load;
 mod observe;

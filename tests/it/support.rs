@@ -277,6 +277,17 @@ impl Process {
         assert!(sent.unwrap().success(), "no {} to signal", self.name);
     }
 
+    /// How many descriptors of it are sockets.
+    pub(crate) fn sockets(&self) -> usize {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap();
+        let is_socket = |path: PathBuf| {
+            fs::read_link(path).is_ok_and(|link| link.to_string_lossy().starts_with("socket:"))
+        };
+        descriptors
+            .filter(|entry| entry.as_ref().is_ok_and(|entry| is_socket(entry.path())))
+            .count()
+    }
+
     /// Waits for its exit.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Finished {
