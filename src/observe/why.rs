@@ -217,7 +217,7 @@ impl<'a> Log<'a> {
         (effects, more)
     }
 
-    /// What the supervisor of whoever fell did about it; the last word counts, if it thought twice.
+    /// What the supervisor of whoever fell did about it.
     fn reaction(&self, fallen: &Event) -> Option<Reaction> {
         let path = fallen.path.as_deref()?;
         let supervisor = parent(path)?;
@@ -231,7 +231,16 @@ impl<'a> Log<'a> {
                     _ => false,
                 }
         };
-        let event = self.after(fallen.seq).iter().find(is_reaction)?;
+        let mut reactions = self.after(fallen.seq).iter().filter(is_reaction);
+        let event = reactions.next()?;
+        // A supervisor that waits first counts the restart when it comes to it.
+        let counted = || reactions.find(|later| later.budget.is_some());
+        let counted = Some(event)
+            .filter(|event| event.budget.is_some())
+            .or_else(counted);
+        let budget = counted.and_then(|event| event.budget.clone());
+        let told_strategy = event.strategy.as_ref();
+        let told_strategy = told_strategy.or(counted.and_then(|event| event.strategy.as_ref()));
         let now = self.tree.and_then(|tree| tree.find(supervisor));
         let now = now.and_then(|node| node.supervisor.as_ref());
         let strategy = now.map(|supervision| supervision.strategy.clone());
@@ -240,9 +249,9 @@ impl<'a> Log<'a> {
             supervisor: supervisor.to_owned(),
             kind: event.kind.clone(),
             event: event.seq,
-            strategy: event.strategy.clone().or(strategy),
-            budget_now: budget_now.filter(|_| event.budget.is_none()),
-            budget: event.budget.clone(),
+            strategy: told_strategy.cloned().or(strategy),
+            budget_now: budget_now.filter(|_| budget.is_none()),
+            budget,
         })
     }
 

@@ -134,7 +134,7 @@ words! {
         /// One turn took too long.
         HandlerSlow = "handler_slow",
         /// Something was made to fail on purpose.
-        Fault = "fault",
+        Chaos = "chaos",
         /// The configuration was read again.
         Reload = "reload",
     }

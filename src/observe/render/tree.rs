@@ -16,8 +16,8 @@ const WHAT_COLUMNS_MIN: usize = 12;
 /// How short the last exit may get, before something else makes room for it.
 const LAST_COLUMNS_MIN: usize = 28;
 
-/// Under which key an actor says where it answers; it stands beside the actor's name.
-const ADDRESS: &str = "address";
+/// Under which keys an actor says where it answers; that stands beside the actor's name.
+const ADDRESSES: [&str; 2] = ["listen_addr", "listen_addrs"];
 
 /// OTP's word for a supervisor whose children come and go.
 const DYNAMIC: &str = "simple_one_for_one";
@@ -258,7 +258,7 @@ fn what(node: &Node) -> String {
         },
         None => {
             let actor = words::type_name(&node.actor);
-            match node.details.value(ADDRESS) {
+            match ADDRESSES.iter().find_map(|key| node.details.value(key)) {
                 Some(address) => format!("{actor} {}", escape_name(address)),
                 None => actor,
             }
@@ -308,13 +308,17 @@ fn facts(node: &Node) -> Vec<Fact> {
             _ => {}
         }
     }
-    for (key, value) in node.details.0.iter().filter(|(key, _)| key != ADDRESS) {
+    for (key, value) in node.details.0.iter().filter(|(key, _)| !is_address(key)) {
         add(
             USUAL,
             format!("{} {}", escape_name(key), words::one_line(value)),
         );
     }
     facts
+}
+
+fn is_address(key: &str) -> bool {
+    ADDRESSES.contains(&key)
 }
 
 /// `12 now, 340 started, 3 crashed`.

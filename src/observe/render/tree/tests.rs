@@ -73,7 +73,7 @@ fn sample() -> Tree {
         ..Messages::default()
     });
     ecstasy.details = Details(vec![
-        ("address".into(), "127.0.0.1:10000".into()),
+        ("listen_addr".into(), "127.0.0.1:10000".into()),
         ("readers".into(), "2".into()),
     ]);
     let at = Some("src/serve.rs:88:17");
