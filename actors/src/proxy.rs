@@ -93,7 +93,7 @@ pub struct ProxyConfig {
     pub rules: CacheRules,
     /// What becomes of a fetch when its last reader leaves.
     pub abandon: Abandon,
-    /// How readers are served.
+    /// How readers are served; the upstreams' poems are framed as ours are.
     pub manner: Manner,
     /// Where what is kept survives the program; nowhere if not said.
     pub store: Option<Store>,

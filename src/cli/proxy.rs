@@ -12,7 +12,7 @@ use byron_actors::Ttl;
 use clap::{Args, ValueEnum};
 
 use super::server::{PlaceArguments, ServerArguments, ServerSettings};
-use super::{UsageError, heading};
+use super::{FrameChoice, UsageError, heading};
 use crate::endpoint::{
     ConnectEndpoint, ListenEndpoint, TransformArgument, UpstreamArgument, parse_transform,
     parse_upstream_argument,
@@ -110,6 +110,10 @@ pub struct ProxyArguments {
     #[arg(help_heading = heading::ADVANCED, hide_short_help = true)]
     transform_timeout: Duration,
 
+    /// How the servers end their poems, and the proxy too
+    #[arg(long, value_name = "FRAME", value_enum, default_value = "eof", help_heading = heading::ADVANCED, hide_short_help = true)]
+    frame: FrameChoice,
+
     /// Take an empty poem for a poem
     #[arg(long, help_heading = heading::ADVANCED, hide_short_help = true)]
     allow_empty: bool,
@@ -157,6 +161,8 @@ pub struct ProxyConfig {
     pub transforms: Vec<TransformArgument>,
     /// Limit on each transform of a poem.
     pub transform_timeout: Duration,
+    /// How poems end, the servers' and ours.
+    pub frame: byron_actors::Frame,
     /// Whether nothing at all is a poem.
     pub allow_empty: bool,
     /// How the server is run.
@@ -196,6 +202,7 @@ impl ProxyArguments {
             max_time: self.max_time.0,
             transforms: self.transform,
             transform_timeout: self.transform_timeout,
+            frame: self.frame.into(),
             allow_empty: self.allow_empty,
             server: self.server.into_settings()?,
         })

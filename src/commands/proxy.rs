@@ -3,8 +3,8 @@
 use actix::System;
 use byron_actors::tree::{self, UpstreamHandle};
 use byron_actors::{
-    CacheRules, Expectation, MakeProxyError, Patience, ProxyConfig as Proxy, Store, Transforms,
-    Upstream,
+    CacheRules, Expectation, Frame, MakeProxyError, Manner, Patience, ProxyConfig as Proxy, Store,
+    Transforms, Upstream,
 };
 
 use super::endpoints::{transform_steps, whereabouts};
@@ -42,7 +42,10 @@ async fn serve(config: ProxyConfig, store: Option<Store>) -> anyhow::Result<Exit
             Abandon::Cancel => byron_actors::Abandon::Cancel,
             Abandon::Finish => byron_actors::Abandon::Finish,
         },
-        manner: manner(&config.server),
+        manner: Manner {
+            frame: config.frame,
+            ..manner(&config.server)
+        },
         store,
     };
     let (specs, handle) = tree::proxy_specs(proxy, ground.pool()).map_err(|error| match error {
@@ -78,7 +81,10 @@ fn cache_line(upstream: &UpstreamHandle) -> String {
 
 /// What people call an upstream, and the key of its poem in the store: `127.0.0.1:10000 through cummingsify, lines`.
 fn label(upstream: &ProxiedUpstream, config: &ProxyConfig) -> String {
-    let label = upstream.endpoint.label();
+    let mut label = upstream.endpoint.label();
+    if config.frame == Frame::Netstring {
+        label.push_str(" in netstrings");
+    }
     let transforms: Vec<_> = config
         .transforms
         .iter()

@@ -349,7 +349,7 @@ fn a_transform_that_nobody_makes_is_a_reset_and_not_the_original() {
     let upstream = server("science").start();
     let nobody = Nobody::new();
     let step = format!("cummingsify@{}", nobody.target());
-    let proxy = proxy_of(upstream.port(), &["-t", &step]);
+    let proxy = proxy_of(upstream.port(), &["-v", "-t", &step]);
     get([proxy.port()])
         .with("--retry", "0")
         .run()
@@ -431,4 +431,36 @@ fn a_kill_of_the_cache_in_mid_fetch_leaves_nobody_with_half_a_poem() {
     // What was fetched across the crash is kept.
     get([proxy.port()]).run().code(0).said("half a poem");
     assert!(peer.is_alone());
+}
+
+#[test]
+fn a_framed_poem_that_is_cut_is_no_poem_however_orderly_the_end() {
+    let upstream = server("science").args(["--frame", "netstring"]).start();
+    let proxy = proxy_of(upstream.port(), &["--frame", "netstring"]);
+    for _ in 0..2 {
+        let got = get([proxy.port()]).with("--frame", "netstring").run();
+        got.code(0).quietly().said(poem("science"));
+    }
+    let peer = Peer::listen();
+    let proxy = proxy_of(peer.port(), &["--frame", "netstring"]);
+    let reader = Output::of(connect(proxy.port()));
+    let mut upstream = peer.accept();
+    std::io::Write::write_all(&mut upstream, b"6:a po").unwrap();
+    drop(upstream);
+    assert_same(&reader.cut_off(), b"6:a po");
+    // A whole one is passed on when its comma is, whether or not the server hangs up.
+    let reader = Output::of(connect(proxy.port()));
+    let mut upstream = peer.accept();
+    std::io::Write::write_all(&mut upstream, b"6:a poem,").unwrap();
+    assert_same(&reader.whole(), b"6:a poem,");
+}
+
+#[test]
+fn transforms_see_the_poem_and_not_its_frame() {
+    let peer = Peer::listen();
+    let proxy = proxy_of(peer.port(), &["--frame", "netstring", "-t", "cummingsify"]);
+    let reader = Output::of(connect(proxy.port()));
+    let mut upstream = peer.accept();
+    std::io::Write::write_all(&mut upstream, b"6:A POEM,").unwrap();
+    assert_same(&reader.whole(), b"6:a poem,");
 }

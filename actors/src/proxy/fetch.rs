@@ -32,9 +32,11 @@ use crate::download::{
     DownloadError, Expectation, FailureKind, Patience, check_length, check_whole, out_of_time,
     read_error, silence,
 };
+use crate::framing::Framing;
+use crate::netstring::frame;
 use crate::rewriting::{REWRITING_TIMEOUT, TransformStep, transform};
 use crate::stream::Stream;
-use crate::wire::{Prefix, Rereading};
+use crate::wire::{Frame, Prefix, Rereading};
 
 /// How long one fetch may take, if nothing else is said. A poem that comes at the tutorial's pace is over a megabyte long by
 /// then; an upstream that dribbles for ever ends here, or at the longest poem that is allowed.
@@ -55,6 +57,8 @@ pub(crate) struct Wanted {
     pub(crate) patience: Patience,
     pub(crate) expectation: Expectation,
     pub(crate) transforms: Transforms,
+    /// How the upstream ends its poem, and we ours.
+    pub(crate) frame: Frame,
 }
 
 /// What an upstream's poem goes through.
@@ -136,7 +140,13 @@ fn settle(outcome: Result<Prefix, DownloadError>, desk: &Desk, writer: &Writer) 
             ExitReason::Normal
         }
         Err(error) => {
-            tracing::warn!(upstream = %desk.label(), kind = %error.kind, %error, "the fetch failed");
+            let label = desk.label();
+            if error.is_final {
+                tracing::warn!(upstream = %label, kind = %error.kind, %error, "the fetch failed");
+            } else {
+                // As a failure of this actor it is in the log anyway, and an event.
+                tracing::info!(upstream = %label, kind = %error.kind, %error, "the fetch failed");
+            }
             desk.failed(writer, error.clone());
             error.into_exit_reason()
         }
@@ -159,17 +169,26 @@ async fn listen(wanted: &Wanted, desk: &Desk, writer: &Writer) -> Result<Prefix,
     desk.count_fetch();
     let stream = connect(&wanted.whereabouts, wanted.patience.connect_timeout).await?;
     tracing::debug!(upstream = %desk.label(), peer_addr = %stream.peer_addr(), "fetching");
+    let mut said = Prefix::default();
+    let is_framed = wanted.frame == Frame::Netstring;
     if wanted.transforms.steps.is_empty() {
-        return read_to_end(stream, wanted, |bytes| writer.push(bytes)).await;
+        let pass_on = |bytes: Bytes, _| {
+            if is_framed {
+                said.extend(&bytes);
+            }
+            writer.push(bytes);
+        };
+        let poem = read_to_end(stream, wanted, pass_on).await?;
+        return Ok(if is_framed { said } else { poem });
     }
     let mut text = Growing::default();
-    read_to_end(stream, wanted, |bytes| text.push(bytes)).await?;
+    read_to_end(stream, wanted, |_, poem| text.push(poem)).await?;
     let text = rewritten(text.whole(), wanted).await?;
-    let mut poem = Prefix::default();
-    poem.extend(&text);
-    check_length(poem.len(), &wanted.expectation)?;
+    check_length(text.len() as u64, &wanted.expectation)?;
+    let text = if is_framed { frame(&text) } else { text };
+    said.extend(&text);
     writer.push(text);
-    Ok(poem)
+    Ok(said)
 }
 
 /// What the transforms make of a poem.
@@ -185,12 +204,14 @@ async fn rewritten(mut text: Bytes, wanted: &Wanted) -> Result<Bytes, DownloadEr
     Ok(text)
 }
 
+/// Reads a poem to its end, and passes on what came: as it was said, and what of it is the poem.
 async fn read_to_end(
     mut stream: Stream,
     wanted: &Wanted,
-    mut pass_on: impl FnMut(Bytes),
+    mut pass_on: impl FnMut(Bytes, Bytes),
 ) -> Result<Prefix, DownloadError> {
     let mut poem = Rereading::new(Prefix::default());
+    let mut framing = Framing::new(wanted.frame, wanted.expectation.poem_bytes_max);
     let mut silent_since = Instant::now();
     loop {
         let has_begun = !poem.read().is_empty();
@@ -206,15 +227,22 @@ async fn read_to_end(
             Ok(Ok(bytes)) => bytes,
         };
         if bytes.is_empty() {
+            framing.finish()?;
             check_whole(&poem, &wanted.expectation)?;
             return Ok(poem.read().clone());
         }
         silent_since = Instant::now();
-        let bytes = poem
-            .pass(bytes)
+        let inside = poem
+            .pass(framing.pass(bytes.clone())?)
             .map_err(|error| DownloadError::for_good(FailureKind::Changed, error.to_string()))?;
         check_length(poem.read().len(), &wanted.expectation)?;
-        pass_on(bytes);
+        if framing.is_complete() {
+            // Before anybody hears the last byte.
+            check_whole(&poem, &wanted.expectation)?;
+            pass_on(bytes, inside);
+            return Ok(poem.read().clone());
+        }
+        pass_on(bytes, inside);
     }
 }
 

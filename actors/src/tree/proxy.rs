@@ -121,6 +121,7 @@ fn upstream_spec(
         patience: upstream.patience,
         expectation,
         transforms: upstream.transforms,
+        frame: manner.frame,
     });
     let protocol = Proxying::new(desk.clone(), keeper.clone(), *manner, &wanted);
     let protocol = Arc::new(protocol);

@@ -78,9 +78,8 @@ pub(super) async fn purge(request: HttpRequest, payload: Payload, shared: Data<S
 /// By its whole label, or by its endpoint as it was typed: `10000`.
 fn is_named(cache: &UpstreamHandle, named: &str) -> bool {
     let label = cache.label();
-    let server = label
-        .split_once(" through ")
-        .map_or(&**label, |(server, _)| server);
+    // What follows says what becomes of its poem: `through cummingsify`, `in netstrings`.
+    let server = label.split_once(' ').map_or(&**label, |(server, _)| server);
     let typed = parse_connect(named).map(|endpoint| endpoint.label());
     **label == *named || server == named || typed.is_ok_and(|typed| server == typed)
 }
