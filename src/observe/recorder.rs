@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use byron_supervisors::{Events, next_events};
+use byron_supervisors::{Events, events_since, next_events};
 use futures_util::FutureExt;
 use serde::Serialize;
 use thiserror::Error;
@@ -103,6 +103,9 @@ impl Recorder {
         });
         let (phase, mut phases) = watch::channel(Phase::Starting);
         let (done, finished) = mpsc::channel();
+        // What happened before this is of no interest: the tree has it. What happens from here on is, however late the
+        // thread begins.
+        let begin = events_since(u64::MAX).last;
         let mut recording = Recording {
             output: Output {
                 is_regular: file.metadata().is_ok_and(|metadata| metadata.is_file()),
@@ -114,8 +117,8 @@ impl Recorder {
             say,
             has_begun: false,
             has_tree: false,
-            seq: 0,
-            written: 0,
+            seq: begin,
+            written: begin,
             lost: 0,
             is_failing: false,
         };
@@ -229,10 +232,8 @@ struct Recording {
 }
 
 impl Recording {
-    /// What happened before this is of no interest: the tree has it.
+    /// The instance and the tree.
     fn begin(&mut self) {
-        self.seq = Tree::now().seq;
-        self.written = self.seq;
         self.put(Events::default());
     }
 
