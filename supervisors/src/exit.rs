@@ -202,6 +202,8 @@ pub struct Down {
     pub(crate) event: u64,
     /// The crash, if it was one, for the supervisor to report with what it does about it.
     pub(crate) crash: Option<Arc<Crash>>,
+    /// The children that it left behind, if it had any: they have been told, and may still be on their way out.
+    pub(crate) orphans: Option<Arc<[Pid]>>,
 }
 
 /// A linked process ended, or somebody called [`exit`](crate::exit), and this process traps exits: Erlang's

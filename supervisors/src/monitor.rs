@@ -44,6 +44,7 @@ pub(crate) fn monitor_pid(pid: Pid, name: Option<Name>, observer: Arc<dyn Observ
             reason: ExitReason::NoProc,
             event: 0,
             crash: None,
+            orphans: None,
         });
     }
     reference
@@ -65,6 +66,7 @@ pub(crate) fn monitor_name(name: Name, observer: Arc<dyn Observer>) -> MonitorRe
                 reason: ExitReason::NoProc,
                 event: 0,
                 crash: None,
+                orphans: None,
             });
             reference
         }
@@ -111,6 +113,7 @@ pub(crate) fn exited_process(process: &dyn Process) -> Exited {
             reason,
             event: 0,
             crash: None,
+            orphans: None,
         });
     }
     Exited {

@@ -729,13 +729,15 @@ impl Core {
                     .signal_over_link(self.pid, reason.clone(), cause);
             }
         }
+        let orphans =
+            (!children.is_empty()).then(|| children.iter().copied().collect::<Arc<[_]>>());
         for child in children {
             if let Some(child) = pid::lookup(child) {
                 let cause = self.tell_link(child.core(), &reason, event);
                 child.core().signal(Some(self.pid), reason.clone(), cause);
             }
         }
-        while self.tell_next_monitor(&reason, event, &crash) {}
+        while self.tell_next_monitor(&reason, event, &crash, &orphans) {}
         // If the supervisor has not taken it, or there is none, it is reported now.
         drop_contained(crash);
         pid::remove(self.pid);
@@ -747,6 +749,7 @@ impl Core {
         reason: &ExitReason,
         event: u64,
         crash: &Option<Arc<Crash>>,
+        orphans: &Option<Arc<[Pid]>>,
     ) -> bool {
         let mut state = self.state();
         let Some(Monitor {
@@ -768,6 +771,7 @@ impl Core {
             reason: reason.clone(),
             event,
             crash: crash.cloned(),
+            orphans: orphans.clone(),
         });
         drop(state);
         // It may hold the last handle of a process that is gone as well.

@@ -141,7 +141,7 @@ async fn refused(handle: &ServerHandle) {
 fn a_poem_over_tls_is_whole_and_long_ones_are_too() {
     run(async {
         let certificates = Certificates::new("whole");
-        for poem in [text(3003), text(9 << 20)] {
+        for poem in [text(3003), text(5 << 20)] {
             let served = serve_at(
                 fronted(certificates.front()),
                 poem.clone(),

@@ -41,6 +41,8 @@ pub(crate) struct Child {
     pub(crate) stopped_by: Option<Operator>,
     /// Its crash, until it is decided what is done about it.
     pub(crate) crash: Option<Arc<Crash>>,
+    /// What its last process had left behind: it has ended before the next one starts.
+    pub(crate) orphans: Option<Arc<[Pid]>>,
 }
 
 impl Child {
@@ -57,6 +59,7 @@ impl Child {
             waits_for: None,
             stopped_by: None,
             crash: None,
+            orphans: None,
         }
     }
 
@@ -92,6 +95,7 @@ impl Child {
     pub(crate) fn note_exit(&mut self, down: &Down) -> Option<LastExit> {
         self.failures = self.failures_now();
         self.started_at = None;
+        self.orphans.clone_from(&down.orphans);
         self.last_exit.replace(LastExit {
             reason: down.reason.clone(),
             at: SystemTime::now(),

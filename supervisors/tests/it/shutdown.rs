@@ -538,3 +538,31 @@ fn a_supervisor_that_is_stopped_while_it_starts_stops_what_it_has_started() {
         );
     });
 }
+
+#[test]
+fn what_a_killed_supervisor_left_behind_has_ended_before_the_next_one_starts() {
+    paused(async {
+        let log = Log::default();
+        let name = unique("slow");
+        let slow = part("a", &log)
+            .named(&name)
+            .stops(Stop::Slow(SECOND, ExitReason::SHUTDOWN));
+        let inner = ChildSpec::supervisor("inner", flags(0), move || vec![slow.spec()]);
+        // An attempt that met the name of the old one would be one too many.
+        let sup = start(flags(1), vec![inner]).await;
+        let (old, before) = (sup.pid_of("inner").await, whereis(&name));
+        log.take();
+        kill(old);
+        pass(SECOND - MILLI).await;
+        assert_eq!(whereis(&name), before, "the old one is on its way out");
+        pass(MILLI).await;
+        settle().await;
+        assert!(whereis(&name).is_some_and(|now| Some(now) != before));
+        assert_eq!(
+            log.take(),
+            ["slow stop a", "stop a: shutdown", "start a"],
+            "one after the other"
+        );
+        assert!(sup.is_alive(), "one restart was enough");
+    });
+}

@@ -2,13 +2,15 @@
 //! `shutdown/1` in `supervisor.erl`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Op, StartOutcome, Work};
 use crate::chaos::{self, Lot};
-use crate::child_spec::{ChildType, Restart, Shutdown};
+use crate::child_spec::{ChildType, Restart, SHUTDOWN_TIMEOUT, Shutdown};
 use crate::exit::{Down, ExitReason};
+use crate::monitor;
 use crate::path::Label;
 use crate::pid::{self, Pid};
 use crate::process::{Options, Started};
@@ -17,10 +19,15 @@ use crate::snapshot::ChildState;
 use crate::spawn::Supervision;
 use crate::supervisor::children::Key;
 
+/// How long the children of a killed supervisor may take to end before the next incarnation is started beside them. Who
+/// refuses to end is killed after half of it.
+const ORPHAN_TIMEOUT: Duration = SHUTDOWN_TIMEOUT.saturating_mul(2);
+
 impl Work {
     /// Starts a child and waits for its init. The child's state afterwards is `Running`, or `Stopped` if it was ignored;
     /// if it failed, what it was before.
     pub(super) async fn start(&self, key: Key, cause: u64) -> StartOutcome {
+        self.outlive_orphans(key).await;
         let (start, placement, timeout, how, mailbox, label, lot) = {
             let mut children = self.children.lock();
             let path = children.path.clone();
@@ -97,6 +104,30 @@ impl Work {
             Err(_) => children.set_state(key, before.unwrap_or(ChildState::Stopped)),
         }
         outcome
+    }
+
+    /// A supervisor that was killed has left its children to end by themselves. They have the names and the files that the
+    /// next ones want: an attempt that met them would fail, and count. OTP makes it, and fails.
+    async fn outlive_orphans(&self, key: Key) {
+        let orphans = {
+            let mut children = self.children.lock();
+            children.get_mut(key).and_then(|child| child.orphans.take())
+        };
+        let deadline = Instant::now() + ORPHAN_TIMEOUT;
+        for orphan in orphans.iter().flat_map(|orphans| orphans.iter().copied()) {
+            if !pid::is_alive(orphan) {
+                continue;
+            }
+            let monitor = monitor::monitor_pid(orphan, None, Arc::clone(&self.starter));
+            let ended = self.wait_until(Some(deadline), || {
+                let ended = self.take_down(orphan).map(|_| true);
+                ended.or_else(|| self.is_stopping().then_some(false))
+            });
+            if ended.await != Some(true) {
+                monitor::demonitor(monitor);
+                return;
+            }
+        }
     }
 
     pub(super) async fn started_or_down(
