@@ -7,6 +7,7 @@ use crate::table::Table;
 
 mod get;
 mod held;
+mod observed;
 mod poems;
 mod processes;
 mod proxy;
@@ -17,6 +18,7 @@ pub(crate) type Subject = fn(&Bench) -> Result<Vec<Table>>;
 
 pub(crate) const ALL: &[(&str, Subject)] = &[
     ("poems", poems::run),
+    ("observed", observed::run),
     ("held", held::run),
     ("transform", transform::run),
     ("proxy", proxy::run),
