@@ -220,7 +220,9 @@ impl Connection {
             };
         }
         let bytes = &self.left[..chunk_left.min(WRITE_BYTES_MAX)];
-        let Poll::Ready(outcome) = self.line.poll_write(bytes, task) else {
+        // A reader who is to be cut off hears what comes before the cut.
+        let is_last = bytes.len() == self.left.len() && self.cut.is_none();
+        let Poll::Ready(outcome) = self.line.poll_write(bytes, is_last, task) else {
             self.phase = Phase::Blocked {
                 since: Instant::now(),
                 chunk_left,

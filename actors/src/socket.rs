@@ -2,23 +2,44 @@
 //!
 //! What a TCP and a Unix socket have in common; nothing here waits, decides or counts.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 use tokio::io::Interest;
 
 use crate::address::Address;
+
+/// What is read and forgotten in one call.
+pub(crate) const DISCARD_BYTES: usize = 4096;
+
+/// Reads what is there and forgets it; answers how many bytes. The buffer is never looked at, and so never cleared.
+pub(crate) fn discard(socket: impl AsFd) -> io::Result<usize> {
+    let mut bytes = [MaybeUninit::uninit(); DISCARD_BYTES];
+    let ((read, _), _) = recv(socket, &mut bytes[..], RecvFlags::empty())?;
+    Ok(read.len())
+}
 
 /// A connected socket, not blocking, and not registered with any reactor.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
 }
 
 impl Socket {
@@ -29,11 +50,20 @@ impl Socket {
         }
     }
 
-    pub(crate) fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => (&mut &*stream).read(bytes),
-            Self::Unix(stream) => (&mut &*stream).read(bytes),
+    /// Writes the last there is to say: a [`disarm_and_shutdown`](Self::disarm_and_shutdown) follows at once, and where the
+    /// kernel can wait for it, the end travels with the last bytes. If not all fits, what does is sent as ever.
+    pub(crate) fn write_last(&self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(target_os = "linux")]
+        if let Self::Tcp(stream) = self {
+            use rustix::net::{SendFlags, send};
+            return Ok(send(stream, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?);
         }
+        self.write(bytes)
+    }
+
+    /// Reads up to [`DISCARD_BYTES`] and forgets them; answers how many they were.
+    pub(crate) fn discard(&self) -> io::Result<usize> {
+        discard(self)
     }
 
     /// Who is at the other end.

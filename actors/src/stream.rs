@@ -12,7 +12,7 @@
 //! whose actor holds them decides when they end.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -29,7 +29,7 @@ use crate::address::Address;
 use crate::proxy_header::{
     PROXY_HEADER_BYTES_MAX, ParseProxyHeaderError, ReadHeader, read_proxy_header,
 };
-use crate::socket::Socket;
+use crate::socket::{DISCARD_BYTES, Socket, discard};
 use crate::tls::{ServerTls, tls_error, tls_text};
 
 /// How much a peer may say after the end before we stop listening.
@@ -44,9 +44,6 @@ pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a TLS handshake may take, on either side; a client's is within its limit for connecting, too.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What is read and forgotten in one call.
-const DISCARD_BYTES: usize = 4096;
 
 /// What lies between a socket and the protocol, in the order of the bytes.
 #[derive(Debug, Clone, Default)]
@@ -243,8 +240,8 @@ impl Stream {
     }
 
     /// Reads what is there without the reactor, encrypted or not: only to forget it.
-    pub(crate) fn try_discard(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.wire().transport.try_read(bytes)
+    pub(crate) fn try_discard(&self) -> io::Result<usize> {
+        self.wire().transport.try_discard()
     }
 
     /// The orderly end: the sending side is shut down once the kernel has everything, then what the peer still says is read
@@ -440,14 +437,10 @@ impl Transport {
         }
     }
 
-    fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+    fn try_discard(&self) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => {
-                stream.try_io(Interest::READABLE, || (&*SockRef::from(stream)).read(bytes))
-            }
-            Self::Unix(stream) => {
-                stream.try_io(Interest::READABLE, || (&*SockRef::from(stream)).read(bytes))
-            }
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || discard(stream)),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, || discard(stream)),
         }
     }
 }

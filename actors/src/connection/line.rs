@@ -11,9 +11,6 @@ use crate::address::Address;
 use crate::socket::Socket;
 use crate::stream::{Accepted, OpenError, Stream};
 
-/// What is read and forgotten in one call.
-const DISCARD_BYTES: usize = 4096;
-
 type Opening = dyn Future<Output = Result<Stream, OpenError>> + Send;
 
 /// Few lines get beyond the bare socket, so what is larger than that is boxed.
@@ -56,17 +53,28 @@ impl Line {
         Poll::Ready(Ok(()))
     }
 
-    /// Pending if nothing fits; [`poll_writable`](Self::poll_writable) waits until something does.
+    /// Pending if nothing fits; [`poll_writable`](Self::poll_writable) waits until something does. Of the last bytes the end
+    /// follows at once: [`poll_end`](Self::poll_end).
     pub(super) fn poll_write(
         &mut self,
         bytes: &[u8],
+        is_last: bool,
         task: &mut TaskContext<'_>,
     ) -> Poll<io::Result<usize>> {
         let written = match self {
-            Self::Unregistered(socket) => match socket.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-                outcome => outcome,
-            },
+            Self::Unregistered(socket) => {
+                let written = if is_last {
+                    socket.write_last(bytes)
+                } else {
+                    socket.write(bytes)
+                };
+                match written {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        return Poll::Pending;
+                    }
+                    outcome => outcome,
+                }
+            }
             Self::Registered(stream) => ready!(Pin::new(&mut **stream).poll_write(task, bytes)),
             Self::Opening(_) | Self::Lost => Err(lost()),
         };
@@ -115,12 +123,11 @@ impl Line {
 
     /// Reads and forgets what is there, up to so many bytes. Not through the reactor: these looks are paced by a timer.
     pub(super) fn discard(&self, bytes_max: usize) -> io::Result<Discarded> {
-        let mut bytes = [0; DISCARD_BYTES];
         let mut said = 0;
         while said < bytes_max {
             let read = match self {
-                Self::Unregistered(socket) => socket.read(&mut bytes),
-                Self::Registered(stream) => stream.try_discard(&mut bytes),
+                Self::Unregistered(socket) => socket.discard(),
+                Self::Registered(stream) => stream.try_discard(),
                 Self::Opening(_) | Self::Lost => Err(lost()),
             };
             match read {
