@@ -65,8 +65,13 @@ impl Intensity {
 
     /// How many restarts are in the window.
     pub(crate) fn used(&self, now: Instant) -> usize {
-        // They are in order.
-        let old = self.recent.partition_point(|at| !self.is_recent(*at, now));
+        let is_old = |at: &Instant| !self.is_recent(*at, now);
+        // They are in order; and as a rule none is old, just after a restart was counted.
+        let old = if self.recent.front().is_some_and(is_old) {
+            self.recent.partition_point(is_old)
+        } else {
+            0
+        };
         self.recent.len() - old
     }
 
@@ -162,6 +167,17 @@ mod tests {
     fn the_edge_of_the_window_counts() {
         assert_eq!(admitted(1, SECOND, &[0, 1000]), [true, false]);
         assert_eq!(admitted(1, SECOND, &[0, 1001]), [true, true]);
+    }
+
+    #[test]
+    fn restarts_leave_the_window_one_by_one_though_nobody_counts_another() {
+        let start = Instant::now();
+        let mut intensity = Intensity::new(3, SECOND);
+        for millis in [0, 500, 900] {
+            intensity.admit(start + Duration::from_millis(millis));
+        }
+        let used = |millis| intensity.used(start + Duration::from_millis(millis));
+        assert_eq!([900, 1000, 1001, 1501, 1901].map(used), [3, 3, 2, 1, 0]);
     }
 
     #[test]

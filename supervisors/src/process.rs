@@ -363,13 +363,12 @@ impl Core {
     pub(crate) fn end_turn(&self, is_waiting: bool) {
         let since_birth = self.born.elapsed();
         self.pulse.set_waiting(is_waiting, since_birth);
-        let doing = self.pulse.doing(self.born);
         let took = self.pulse.end_turn(since_birth);
         if took > HANDLER_SLOW {
-            let what = doing.map_or_else(String::new, |doing| format!(", at the end {doing}"));
+            let doing = self.pulse.last_doing(self.born + since_birth - took);
             self.tell_note(
                 EventKind::HandlerSlow,
-                format!("a turn took {took:.1?}{what}"),
+                format!("a turn took {took:.1?}, at the end {doing}"),
             );
         }
     }
@@ -670,47 +669,30 @@ impl Core {
         }
         self.control.fetch_or(EXITING, Ordering::AcqRel);
         let reason = end.reason.clone();
-        let old = mem::replace(
-            &mut *state,
-            State {
-                dead: Some(reason.clone()),
-                ..State::default()
-            },
+        state.dead = Some(reason.clone());
+        let parent = state.parent.take();
+        let mut ties = state.ties.take();
+        let others = (
+            state.waker.take(),
+            mem::take(&mut state.signals),
+            state.doom.take(),
         );
-        let State {
-            waker,
-            signals,
-            monitors,
-            parent,
-            ties,
-            doom,
-            ..
-        } = old;
-        let Ties {
-            trap,
-            links,
-            children,
-            names,
-            details,
-            requests,
-            tracer,
-            ..
-        } = ties.map_or_else(Ties::default, |ties| *ties);
-        state.monitors = monitors;
         // Told from the back, in the order in which they were made.
         state.monitors.reverse();
         drop(state);
-        drop_contained((waker, signals, trap, doom));
-        drop_contained((details, requests));
-        if let Some(tracer) = tracer {
-            let _ = tracer.send(Traced {
-                pid: self.pid,
-                at: SystemTime::now(),
-                what: Deed::Exited(reason.clone()),
-            });
+        drop_contained(others);
+        if let Some(ties) = &mut ties {
+            drop_contained(ties.trap.take());
+            drop_contained((ties.details.take(), mem::take(&mut ties.requests)));
+            if let Some(tracer) = ties.tracer.take() {
+                let _ = tracer.send(Traced {
+                    pid: self.pid,
+                    at: SystemTime::now(),
+                    what: Deed::Exited(reason.clone()),
+                });
+            }
+            registry::release(self.pid, &ties.names);
         }
-
-        registry::release(self.pid, &names);
         self.control.fetch_or(DEAD, Ordering::AcqRel);
         // A subscriber or an error's `Display` that panics must not rob those who wait for this end.
         let told = panic::catch_unwind(AssertUnwindSafe(|| self.tell(&end)));
@@ -721,20 +703,25 @@ impl Core {
         {
             ties.children.remove(&self.pid);
         }
-        for linked in links {
-            if let Some(linked) = pid::lookup(linked) {
-                let cause = self.tell_link(linked.core(), &reason, event);
-                linked
-                    .core()
-                    .signal_over_link(self.pid, reason.clone(), cause);
+        let mut orphans: Option<Arc<[Pid]>> = None;
+        if let Some(ties) = ties {
+            let Ties {
+                links, children, ..
+            } = *ties;
+            for linked in links {
+                if let Some(linked) = pid::lookup(linked) {
+                    let cause = self.tell_link(linked.core(), &reason, event);
+                    linked
+                        .core()
+                        .signal_over_link(self.pid, reason.clone(), cause);
+                }
             }
-        }
-        let orphans =
-            (!children.is_empty()).then(|| children.iter().copied().collect::<Arc<[_]>>());
-        for child in children {
-            if let Some(child) = pid::lookup(child) {
-                let cause = self.tell_link(child.core(), &reason, event);
-                child.core().signal(Some(self.pid), reason.clone(), cause);
+            orphans = (!children.is_empty()).then(|| children.iter().copied().collect());
+            for child in children {
+                if let Some(child) = pid::lookup(child) {
+                    let cause = self.tell_link(child.core(), &reason, event);
+                    child.core().signal(Some(self.pid), reason.clone(), cause);
+                }
             }
         }
         while self.tell_next_monitor(&reason, event, &crash, &orphans) {}

@@ -1,6 +1,7 @@
 //! Names for processes: unique, freed when their process dies.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, LazyLock};
 
 use actix::Actor;
@@ -40,12 +41,14 @@ pub fn register(name: impl Into<Name>, pid: Pid) -> Result<(), RegisterError> {
         return Err(RegisterError::NoProc(pid));
     }
     let mut names = NAMES.write();
-    if let Some(owner) = names.get(&name) {
-        return Err(RegisterError::Taken(*owner));
+    match names.entry(name.clone()) {
+        Entry::Occupied(taken) => Err(RegisterError::Taken(*taken.get())),
+        Entry::Vacant(free) => {
+            free.insert(pid);
+            state.ties().names.push(name);
+            Ok(())
+        }
     }
-    names.insert(name.clone(), pid);
-    state.ties().names.push(name);
-    Ok(())
 }
 
 /// Takes a name back (Erlang's `unregister/1`). False if nobody had it.
@@ -95,8 +98,10 @@ pub(crate) fn release(pid: Pid, own: &[Name]) {
     }
     let mut names = NAMES.write();
     for name in own {
-        if names.get(name) == Some(&pid) {
-            names.remove(name);
+        if let Entry::Occupied(taken) = names.entry(Arc::clone(name))
+            && *taken.get() == pid
+        {
+            taken.remove();
         }
     }
 }

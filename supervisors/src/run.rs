@@ -814,6 +814,9 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     fn adopt_spawned(&mut self) {
         // Self-made work counts as much as messages do.
         let made = self.ctx.spawned.len() + self.ctx.cancelled.len();
+        if made == 0 {
+            return;
+        }
         self.ctx.spend(made as u32);
         self.futures.append(&mut self.ctx.spawned);
         while let Some(handle) = self.ctx.cancelled.pop() {
@@ -857,12 +860,19 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         let spawned = std::mem::take(&mut ctx.spawned);
         drop_contained(letter);
         let wait = drop_contained(wait);
-        let futures = drop_each(futures.into_iter().chain(spawned));
+        // Most processes have neither at their end, and it is cheaper to see that than to walk through nothing.
+        let futures = if futures.is_empty() && spawned.is_empty() {
+            None
+        } else {
+            drop_each(futures.into_iter().chain(spawned))
+        };
         let waits = drop_each(waits);
         let shared = Arc::clone(&ctx.shared);
         drop_contained(ctx);
-        let reason = Undelivered::Exited(reason.clone());
-        dead_letter::lose(&shared.core, inbox, &reason);
+        if !inbox.is_empty() {
+            let reason = Undelivered::Exited(reason.clone());
+            dead_letter::lose(&shared.core, inbox, &reason);
+        }
         if let Some(bridge) = bridge {
             let BridgeEnd {
                 receiver,
@@ -870,6 +880,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                 open,
             } = *bridge;
             drop_contained(open);
+            let reason = Undelivered::Exited(reason.clone());
             dead_letter::lose(
                 &shared.core,
                 taken.into_iter().chain(drain(receiver)),

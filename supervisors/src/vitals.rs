@@ -374,12 +374,17 @@ impl Pulse {
 
     pub(crate) fn doing(&self, born: Instant) -> Option<Doing> {
         let since = self.turn_since.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.last_doing(born + Duration::from_nanos(since)))
+    }
+
+    /// What was done last, in the turn that began then, over or not.
+    pub(crate) fn last_doing(&self, since: Instant) -> Doing {
         let (during, in_message) = decode(self.doing.load(Ordering::Relaxed));
-        Some(Doing {
+        Doing {
             during,
             in_message,
-            since: born + Duration::from_nanos(since),
-        })
+            since,
+        }
     }
 
     pub(crate) fn waiting(&self, born: Instant) -> Option<Waiting> {
