@@ -316,7 +316,14 @@ impl fmt::Display for ListenEndpoint {
 impl fmt::Display for ListenPlace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ListenPlace::Tcp { interface, port } => write!(formatter, "{interface}:{port}"),
+            ListenPlace::Tcp { interface, port } => {
+                let short = format!("{interface}:{port}");
+                // An interface may be called as a scheme is.
+                match parse::has_scheme(&short) {
+                    false => formatter.write_str(&short),
+                    true => write!(formatter, "tcp:{port}:interface={interface}"),
+                }
+            }
             ListenPlace::Unix { address, mode } => {
                 address.fmt(formatter)?;
                 match mode {
@@ -334,7 +341,14 @@ impl fmt::Display for ListenPlace {
 impl fmt::Display for ConnectPlace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConnectPlace::Tcp { host, port } => write!(formatter, "{host}:{port}"),
+            ConnectPlace::Tcp { host, port } => {
+                let short = format!("{host}:{port}");
+                // A host may be called as a scheme is.
+                match parse::has_scheme(&short) {
+                    false => formatter.write_str(&short),
+                    true => write!(formatter, "tcp:host={host}:port={port}"),
+                }
+            }
             ConnectPlace::Unix(address) => address.fmt(formatter),
         }
     }
@@ -413,6 +427,20 @@ mod tests {
         let label = |input: &str| parse_connect(input).unwrap().label();
         assert_eq!(label("tls:10443:ca=x"), "tls:127.0.0.1:10443");
         assert_eq!(label("unix:/run/p.sock:timeout=1"), "unix:/run/p.sock");
+    }
+
+    #[test]
+    fn a_host_that_is_called_as_a_scheme_is_stays_a_host() {
+        for input in [
+            "tcp:tcp:11",
+            "tcp:host=TLS:port=443",
+            "tcp:host=unix:port=1",
+        ] {
+            let endpoint = parse_connect(input).unwrap();
+            assert_eq!(parse_connect(&endpoint.to_string()), Ok(endpoint));
+        }
+        let endpoint = parse_listen("tcp:11:interface=fd").unwrap();
+        assert_eq!(parse_listen(&endpoint.to_string()), Ok(endpoint));
     }
 
     #[test]
