@@ -34,7 +34,9 @@ pub use self::argument::{
 };
 pub use self::error::ParseEndpointError;
 pub(crate) use self::error::nearest;
-pub use self::parse::{parse_connect, parse_listen, parse_listen_interface, parse_listen_port};
+pub use self::parse::{
+    ENDPOINT_BYTES_MAX, parse_connect, parse_listen, parse_listen_interface, parse_listen_port,
+};
 pub use self::transform_argument::{ParseTransformError, TransformArgument, parse_transform};
 pub use self::upstream::{UpstreamArgument, parse_upstream_argument};
 use crate::quantity::exact_duration;

@@ -1,6 +1,8 @@
 //! What holds for endpoints, whatever is typed. The fuzz target runs it without end, a test of `byron` for a moment.
 
-use byron::endpoint::{parse_connect, parse_listen, parse_poem_argument, parse_target};
+use byron::endpoint::{
+    ENDPOINT_BYTES_MAX, parse_connect, parse_listen, parse_poem_argument, parse_target,
+};
 
 /// However long the input: a message is a line that a person reads.
 const MESSAGE_BYTES_MAX: usize = 1000;
@@ -12,7 +14,13 @@ pub(crate) fn check(data: &[u8]) {
     };
     let columns = input.chars().count() + 1;
     match parse_listen(input) {
-        Ok(endpoint) => assert_eq!(parse_listen(&endpoint.to_string()), Ok(endpoint)),
+        Ok(endpoint) => {
+            let written = endpoint.to_string();
+            // What had to be escaped may make it longer than what is read.
+            if written.len() <= ENDPOINT_BYTES_MAX {
+                assert_eq!(parse_listen(&written), Ok(endpoint));
+            }
+        }
         Err(error) => {
             assert!(
                 error
@@ -23,7 +31,12 @@ pub(crate) fn check(data: &[u8]) {
         }
     }
     match parse_connect(input) {
-        Ok(endpoint) => assert_eq!(parse_connect(&endpoint.to_string()), Ok(endpoint)),
+        Ok(endpoint) => {
+            let written = endpoint.to_string();
+            if written.len() <= ENDPOINT_BYTES_MAX {
+                assert_eq!(parse_connect(&written), Ok(endpoint));
+            }
+        }
         Err(error) => {
             assert!(
                 error

@@ -18,7 +18,7 @@ use super::{
 use crate::quantity::quoted;
 
 /// Longer inputs are refused unread: a host name has at most 253 bytes, and three paths fit easily.
-const ENDPOINT_BYTES_MAX: usize = 1024;
+pub const ENDPOINT_BYTES_MAX: usize = 1024;
 
 /// 0, 1 and 2 are the standard streams.
 const FD_MIN: u32 = 3;

@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use byron_supervisors::{Events, events_since, next_events};
+use byron_supervisors::{Events, next_events};
 use futures_util::FutureExt;
 use serde::Serialize;
 use thiserror::Error;
@@ -105,7 +105,8 @@ impl Recorder {
         let (done, finished) = mpsc::channel();
         // What happened before this is of no interest: the tree has it. What happens from here on is, however late the
         // thread begins.
-        let begin = events_since(u64::MAX).last;
+        let tree = Tree::now();
+        let begin = tree.seq;
         let mut recording = Recording {
             output: Output {
                 is_regular: file.metadata().is_ok_and(|metadata| metadata.is_file()),
@@ -117,6 +118,7 @@ impl Recorder {
             say,
             has_begun: false,
             has_tree: false,
+            first_tree: Some(tree),
             seq: begin,
             written: begin,
             lost: 0,
@@ -222,6 +224,8 @@ struct Recording {
     has_begun: bool,
     /// Whether it has the tree that it should have here.
     has_tree: bool,
+    /// The tree of the moment from which the events are recorded, until it is written.
+    first_tree: Option<Tree>,
     /// The last event that was looked at, and the last one in the file.
     seq: u64,
     written: u64,
@@ -258,7 +262,8 @@ impl Recording {
             line(&mut lines, &Line::Gap(gap));
         }
         if lost > 0 || !self.has_tree {
-            line(&mut lines, &Line::Tree(Box::new(Tree::now())));
+            let tree = self.first_tree.take().unwrap_or_else(Tree::now);
+            line(&mut lines, &Line::Tree(Box::new(tree)));
         }
         self.seq += events.missed;
         for event in &events.events {
