@@ -19,6 +19,7 @@
 //! | `cabinet` | what the actors share: what is kept, the flight under way, the counts |
 //! | `store` | what is kept, in a file |
 //! | `report` | how a cache looks to a person |
+//! | `story` | what the event log tells of a cache |
 //!
 //! What is kept is served as a poem server serves its poem, by a [`Connection`] that no other actor is involved in.
 //!
@@ -41,6 +42,7 @@ pub(crate) mod keeper;
 pub(crate) mod reader;
 pub(crate) mod report;
 pub(crate) mod store;
+pub(crate) mod story;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,7 +163,7 @@ impl Protocol for Proxying {
         } = self.desk.ask();
         tracing::info!(upstream = %self.desk.label(), %status, "reader");
         if begins && let Some(keeper) = whereis_actor::<Keeper>(&self.keeper) {
-            keeper.do_send(Begin);
+            keeper.do_send(Begin(status));
         }
         let manners = self.manners.clone();
         match offer {

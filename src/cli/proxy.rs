@@ -12,6 +12,7 @@ use byron_actors::Ttl;
 use clap::{Args, ValueEnum};
 
 use super::server::{PlaceArguments, ServerArguments, ServerSettings};
+use super::value::parse_sha256;
 use super::{FrameChoice, UsageError, heading};
 use crate::endpoint::{
     ConnectEndpoint, ListenEndpoint, TransformArgument, UpstreamArgument, parse_transform,
@@ -117,6 +118,14 @@ pub struct ProxyArguments {
     /// Take an empty poem for a poem
     #[arg(long, help_heading = heading::ADVANCED, hide_short_help = true)]
     allow_empty: bool,
+
+    /// Pass on and keep only a poem with this SHA-256, as sha256sum prints it
+    #[arg(long, value_name = "HEX", value_parser = parse_sha256, help_heading = heading::ADVANCED, hide_short_help = true)]
+    sha256: Option<[u8; 32]>,
+
+    /// Pass on and keep only a poem of N bytes
+    #[arg(long, value_name = "N", value_parser = parse_size, help_heading = heading::ADVANCED, hide_short_help = true)]
+    expect_bytes: Option<u64>,
 }
 
 /// What becomes of a fetch when its last reader leaves.
@@ -165,6 +174,10 @@ pub struct ProxyConfig {
     pub frame: byron_actors::Frame,
     /// Whether nothing at all is a poem.
     pub allow_empty: bool,
+    /// The hash of the poem, of the only upstream.
+    pub sha256: Option<[u8; 32]>,
+    /// The length of the poem, of the only upstream.
+    pub expected_bytes: Option<u64>,
     /// How the server is run.
     pub server: ServerSettings,
 }
@@ -186,8 +199,15 @@ impl ProxyArguments {
                 "--max-poem 0 would let no poem through; say 1 or more",
             ));
         }
+        let upstreams = assign(self.upstreams, self.place)?;
+        check_expected(
+            upstreams.len(),
+            self.sha256,
+            self.expect_bytes,
+            self.max_poem,
+        )?;
         Ok(ProxyConfig {
-            upstreams: assign(self.upstreams, self.place)?,
+            upstreams,
             ttl: self.ttl,
             grace: self.grace,
             stale_if_error: self.stale_if_error,
@@ -204,9 +224,36 @@ impl ProxyArguments {
             transform_timeout: self.transform_timeout,
             frame: self.frame.into(),
             allow_empty: self.allow_empty,
+            sha256: self.sha256,
+            expected_bytes: self.expect_bytes,
             server: self.server.into_settings()?,
         })
     }
+}
+
+/// What is known of a poem beforehand is of one poem, and of one that is let through.
+fn check_expected(
+    upstreams: usize,
+    sha256: Option<[u8; 32]>,
+    bytes: Option<u64>,
+    bytes_max: u64,
+) -> Result<(), UsageError> {
+    let flag = match (sha256, bytes) {
+        (Some(_), _) => "--sha256",
+        (None, Some(_)) => "--expect-bytes",
+        (None, None) => return Ok(()),
+    };
+    if upstreams > 1 {
+        return Err(UsageError::new(format!(
+            "{flag} is for one poem, there are {upstreams} servers; give each a proxy of its own"
+        )));
+    }
+    if bytes > Some(bytes_max) {
+        return Err(UsageError::new(
+            "--expect-bytes is more than --max-poem; raise --max-poem",
+        ));
+    }
+    Ok(())
 }
 
 fn assign(
@@ -341,6 +388,14 @@ mod tests {
             (
                 "--max-poem 0 1",
                 "--max-poem 0 would let no poem through; say 1 or more",
+            ),
+            (
+                "--expect-bytes 3003 1 2",
+                "--expect-bytes is for one poem, there are 2 servers; give each a proxy of its own",
+            ),
+            (
+                "--expect-bytes 2MB --max-poem 1MB 1",
+                "--expect-bytes is more than --max-poem; raise --max-poem",
             ),
         ] {
             assert_eq!(config(arguments).unwrap_err(), message);

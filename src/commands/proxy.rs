@@ -3,8 +3,8 @@
 use actix::System;
 use byron_actors::tree::{self, UpstreamHandle};
 use byron_actors::{
-    CacheRules, Expectation, Frame, MakeProxyError, Manner, Patience, ProxyConfig as Proxy, Store,
-    Transforms, Upstream,
+    CacheRules, Expectation, Frame, MakeProxyError, Manner, Patience, PoemHash,
+    ProxyConfig as Proxy, Store, Transforms, Upstream,
 };
 
 use super::endpoints::{transform_steps, whereabouts};
@@ -79,11 +79,18 @@ fn cache_line(upstream: &UpstreamHandle) -> String {
     escape_name(&format!("{}: {}", upstream.label(), upstream.report()))
 }
 
-/// What people call an upstream, and the key of its poem in the store: `127.0.0.1:10000 through cummingsify, lines`.
+/// What people call an upstream, and the key of its poem in the store: `127.0.0.1:10000 through cummingsify, lines`. Another
+/// label is another poem, so it says what is known of the poem too.
 fn label(upstream: &ProxiedUpstream, config: &ProxyConfig) -> String {
     let mut label = upstream.endpoint.label();
     if config.frame == Frame::Netstring {
         label.push_str(" in netstrings");
+    }
+    if let Some(bytes) = config.expected_bytes {
+        label.push_str(&format!(" of {bytes} bytes"));
+    }
+    if let Some(sha256) = config.sha256.map(PoemHash) {
+        label.push_str(&format!(" with SHA-256 {sha256}"));
     }
     let transforms: Vec<_> = config
         .transforms
@@ -112,8 +119,9 @@ fn make(upstream: &ProxiedUpstream, config: &ProxyConfig) -> anyhow::Result<Upst
         },
         expectation: Expectation {
             poem_bytes_max: config.poem_bytes_max,
+            bytes: config.expected_bytes,
+            sha256: config.sha256.map(PoemHash),
             allow_empty: config.allow_empty,
-            ..Expectation::default()
         },
         transforms: Transforms {
             steps: transform_steps(&config.transforms)?,

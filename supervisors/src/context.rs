@@ -17,7 +17,9 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, Sleep};
 
 use crate::actor_ref::{ActorRef, ByLetter, Shared};
+use crate::bounded_text::{Bounded, cut};
 use crate::chaos;
+use crate::event::{EventKind, NOTE_BYTES_MAX};
 use crate::exit::{Down, During, Exit, ExitReason, MonitorRef};
 use crate::fault::CustomFault;
 use crate::monitor;
@@ -286,6 +288,40 @@ impl<A: Actor<Context = Self>> Context<A> {
         drop(before);
     }
 
+    /// Writes an event of this process's own into the log: what its work came to, in words for people, cut after
+    /// [`NOTE_BYTES_MAX`](crate::NOTE_BYTES_MAX) bytes. Returns its number; `None` outside every tree, where nobody looks.
+    ///
+    /// The log holds the last [`EVENTS_MAX`](crate::EVENTS_MAX) events of the whole program: note what is rare, count the
+    /// rest ([`describe`](Self::describe)).
+    ///
+    /// ```
+    /// # use actix::prelude::*;
+    /// # use byron_supervisors::{ChildSpec, Context, EventKind, SupFlags, Supervisor, events_since};
+    /// struct Cache;
+    ///
+    /// impl Actor for Cache {
+    ///     type Context = Context<Self>;
+    ///
+    ///     fn started(&mut self, ctx: &mut Context<Self>) {
+    ///         ctx.note("MISS: asks the server");
+    ///     }
+    /// }
+    ///
+    /// # System::new().block_on(async {
+    /// let cache = ChildSpec::new("cache", |_| Cache);
+    /// let _root = Supervisor::start("root", SupFlags::default(), vec![cache]).await.expect("it starts");
+    /// let events = events_since(0).events;
+    /// let note = events.iter().find(|event| event.kind == EventKind::Note).expect("it is there");
+    /// assert_eq!(note.path.as_ref().expect("a place").to_string(), "root/cache");
+    /// assert_eq!(note.note.as_deref(), Some("MISS: asks the server"));
+    /// # });
+    /// ```
+    pub fn note(&self, text: impl Into<String>) -> Option<u64> {
+        let mut text = text.into();
+        cut(&mut text, NOTE_BYTES_MAX);
+        self.shared.core.tell_note(EventKind::Note, text)
+    }
+
     /// The custom fault of this name that the rules of a rehearsal have in store for this process, once; see
     /// [`chaos`](crate::chaos). Costs one load while nothing is rehearsed.
     pub fn take_fault(&mut self, name: &str) -> Option<CustomFault> {
@@ -522,33 +558,8 @@ where
 
 /// An actor's `Debug`, cut where it gets long. For the length of a page it is not worth the lines of `{:#?}`.
 fn show_state<A: fmt::Debug>(actor: &A) -> String {
-    let mut text = Bounded {
-        text: String::new(),
-        bytes_max: STATE_BYTES_MAX,
-    };
+    let mut text = Bounded::new(STATE_BYTES_MAX);
     // The error is our own: enough was said.
     let _ = write!(text, "{actor:?}");
-    text.text
-}
-
-/// Takes so many bytes of text and refuses the rest, so that whoever writes stops.
-pub(crate) struct Bounded {
-    pub(crate) text: String,
-    pub(crate) bytes_max: usize,
-}
-
-impl fmt::Write for Bounded {
-    fn write_str(&mut self, more: &str) -> fmt::Result {
-        let room = self.bytes_max.saturating_sub(self.text.len());
-        if more.len() <= room {
-            self.text.push_str(more);
-            return Ok(());
-        }
-        let end = (0..=room).rev().find(|at| more.is_char_boundary(*at));
-        self.text.push_str(&more[..end.unwrap_or_default()]);
-        self.text.push('…');
-        // Nothing after the mark.
-        self.bytes_max = 0;
-        Err(fmt::Error)
-    }
+    text.into_text()
 }

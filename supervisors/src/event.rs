@@ -26,6 +26,9 @@ pub const EVENTS_MAX: usize = 10_000;
 /// How many bytes of events are kept, by estimate.
 pub const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// How many bytes of an actor's own note are kept; the rest is cut off.
+pub const NOTE_BYTES_MAX: usize = 500;
+
 /// How many events [`next_events`] returns at most.
 pub const EVENTS_PER_LOOK: usize = 256;
 
@@ -57,6 +60,8 @@ pub enum EventKind {
     HandlerSlow,
     /// Something was made to fail on purpose; see [`chaos`](crate::chaos).
     Chaos,
+    /// An actor says what its own work came to; see [`Context::note`](crate::Context::note).
+    Note,
 }
 
 impl EventKind {
@@ -75,6 +80,7 @@ impl EventKind {
             Self::MailboxHigh => "mailbox_high",
             Self::HandlerSlow => "handler_slow",
             Self::Chaos => "chaos",
+            Self::Note => "note",
         }
     }
 }
@@ -97,7 +103,7 @@ pub struct Event {
     pub incarnation: u32,
     /// Why it ended, or what made the supervisor act.
     pub reason: Option<ExitReason>,
-    /// What an operator did, or how long a supervisor waits, for people.
+    /// What an operator did, how long a supervisor waits, or what an actor says itself, for people.
     pub note: Option<Box<str>>,
     /// The same and more, for programs.
     pub details: EventDetails,

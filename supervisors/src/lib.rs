@@ -55,6 +55,7 @@ mod fault;
 pub mod testing;
 
 // What can be seen and done from outside.
+mod bounded_text;
 mod consequence;
 mod dead_letter;
 mod event;
@@ -82,7 +83,8 @@ pub use dead_letter::{
 pub use dynamic::{DynamicFlags, DynamicSupervisor, StartDynamicChild, TerminateDynamicChild};
 pub use event::{
     EVENT_BYTES_MAX, EVENTS_MAX, EVENTS_PER_LOOK, Event, EventDetails, EventKind, Events,
-    TAKEN_ALONG_MAX, TakenAlong, causes_of, events_since, exit_event, next_events, record_operator,
+    NOTE_BYTES_MAX, TAKEN_ALONG_MAX, TakenAlong, causes_of, events_since, exit_event, next_events,
+    record_operator,
 };
 pub use exit::{Down, During, Exit, ExitError, ExitReason, MonitorRef, Panic};
 pub use fault::{CustomFault, InjectedFault};

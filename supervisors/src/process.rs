@@ -313,19 +313,16 @@ impl Core {
     }
 
     /// Writes down something worth knowing of a process of a tree.
-    pub(crate) fn tell_note(&self, kind: EventKind, note: String) {
-        if let Some(label) = &self.label {
-            event::record(
-                kind,
-                Draft {
-                    path: Some(&label.path),
-                    pid: Some(self.pid),
-                    incarnation: label.incarnation,
-                    note: Some(note),
-                    ..Draft::default()
-                },
-            );
-        }
+    pub(crate) fn tell_note(&self, kind: EventKind, note: String) -> Option<u64> {
+        let label = self.label.as_ref()?;
+        let draft = Draft {
+            path: Some(&label.path),
+            pid: Some(self.pid),
+            incarnation: label.incarnation,
+            note: Some(note),
+            ..Draft::default()
+        };
+        Some(event::record(kind, draft))
     }
 
     pub(crate) fn exit_reason(&self) -> Option<ExitReason> {

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::bounded_text::cut;
 use crate::child_spec::{AutoShutdown, ChildId, ChildType};
 use crate::exit::ExitReason;
 use crate::intensity::Budget;
@@ -299,13 +300,7 @@ fn details(core: &Core) -> Vec<(&'static str, String)> {
     contained(|| drop(describe));
     details.truncate(DETAILS_MAX);
     for (_, text) in &mut details {
-        if text.len() > DETAIL_BYTES_MAX {
-            let end = (0..=DETAIL_BYTES_MAX)
-                .rev()
-                .find(|at| text.is_char_boundary(*at));
-            text.truncate(end.unwrap_or_default());
-            text.push('…');
-        }
+        cut(text, DETAIL_BYTES_MAX);
     }
     details
 }

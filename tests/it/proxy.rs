@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::observe::ctl;
 use crate::support::{
-    FOREVER, Nobody, Output, Peer, Process, Server, assert_same, byron, connect, eventually, file,
-    get, noise, poem, server, server_of, transform,
+    ECSTASY_SHA256, FOREVER, Nobody, Output, Peer, Process, Server, assert_same, byron, connect,
+    eventually, file, get, noise, poem, server, server_of, transform,
 };
 
 /// `byron proxy` with these arguments, once it has told its port.
@@ -225,6 +225,30 @@ fn a_poem_that_is_too_long_is_cut_off() {
         .code(3)
         .complained("[reset]");
     proxy.wait_for("longer than 1000 bytes");
+}
+
+#[test]
+fn a_poem_that_is_known_beforehand_is_that_one_or_none() {
+    let upstream = server("ecstasy").start();
+    let known = proxy_of(
+        upstream.port(),
+        &["--sha256", ECSTASY_SHA256, "--expect-bytes", "3003"],
+    );
+    get([known.port()]).run().code(0).said(poem("ecstasy"));
+    let other = proxy_of(upstream.port(), &["--sha256", &"0".repeat(64)]);
+    get([other.port()])
+        .with("--retry", "0")
+        .run()
+        .code(3)
+        .complained("[reset]");
+    other.wait_for(&format!("the SHA-256 is {ECSTASY_SHA256}, not 0000"));
+    let longer = proxy_of(upstream.port(), &["--expect-bytes", "3004"]);
+    get([longer.port()])
+        .with("--retry", "0")
+        .run()
+        .code(3)
+        .complained("[reset]");
+    longer.wait_for("ended after 3003 of 3004 bytes");
 }
 
 #[test]

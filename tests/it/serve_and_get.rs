@@ -9,11 +9,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    FOREVER, Nobody, Output, Peer, Process, assert_same, byron, byron_after, connect, eventually,
-    file, full_disk, get, names, noise, poem, poem_path, server, server_of,
+    ECSTASY_SHA256, FOREVER, Nobody, Output, Peer, Process, assert_same, byron, byron_after,
+    connect, eventually, file, full_disk, get, names, noise, poem, poem_path, server, server_of,
 };
-
-const ECSTASY_SHA256: &str = "6dfc3f5dbc4a1bc05e48ac0983bc401c1e8e3fd400cf92c840b0bb41ef5c89aa";
 
 /// More than any buffer on the way holds.
 const LONG_POEM_BYTES: usize = 8 << 20;

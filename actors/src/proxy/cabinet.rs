@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::time::Instant;
 
 use super::cache::{CacheRules, CacheStatus, Kept, Ledger, Moment, Occupied, Verdict, evictions};
-use super::flight::{Abandon, Flight, Seat, Writer};
+use super::flight::{Abandon, Ending, Flight, Seat, Writer};
 use super::report::{CacheReport, KeptReport, StatusCounts};
 use crate::download::{DownloadError, FailureKind};
 use crate::wire::PoemHash;
@@ -237,9 +237,13 @@ impl Desk {
         &self.drawer().label
     }
 
+    pub(crate) fn now(&self) -> Moment {
+        self.cabinet.clock.now()
+    }
+
     /// A reader comes.
     pub(crate) fn ask(&self) -> Answer {
-        let now = self.cabinet.clock.now();
+        let now = self.now();
         let drawer = self.drawer();
         let mut state = drawer.state.lock();
         let state = &mut *state;
@@ -295,7 +299,7 @@ impl Desk {
 
     /// The fetch under way, once it is known to be.
     pub(crate) fn flight(&self) -> Option<Arc<Flight>> {
-        let now = self.cabinet.clock.now();
+        let now = self.now();
         let mut state = self.drawer().state.lock();
         state.look_after_flight(now);
         state.flight.clone()
@@ -324,7 +328,7 @@ impl Desk {
         {
             self.cabinet.make_room(self.at, bytes.len() as u64);
         }
-        let now = self.cabinet.clock.now();
+        let now = self.now();
         let mut state = self.drawer().state.lock();
         if !writer.finish() {
             state.look_after_flight(now);
@@ -348,7 +352,7 @@ impl Desk {
 
     /// The poem does not come.
     pub(crate) fn failed(&self, writer: &Writer, error: DownloadError) {
-        let now = self.cabinet.clock.now();
+        let now = self.now();
         let mut state = self.drawer().state.lock();
         writer.fail(error);
         state.look_after_flight(now);
@@ -356,7 +360,7 @@ impl Desk {
 
     /// Removes what is kept, or lets it be old from now on. True if something was kept.
     pub(crate) fn purge(&self, softly: bool) -> bool {
-        let now = self.cabinet.clock.now();
+        let now = self.now();
         let mut state = self.drawer().state.lock();
         let had_some = if softly {
             state.ledger.purge_softly(now)
@@ -378,7 +382,7 @@ impl Desk {
     /// Takes up what an earlier run has kept.
     pub(crate) fn restore(&self, mut kept: Kept<Text>) {
         // A clock that was put back makes a poem new, not one from the future.
-        let now = self.cabinet.clock.now();
+        let now = self.now();
         kept.fetched_at = now.min(kept.fetched_at);
         kept.outdated_at = kept.outdated_at.map(|outdated_at| now.min(outdated_at));
         kept.used_at = kept.fetched_at;
@@ -393,7 +397,7 @@ impl Desk {
 
     /// How it looks, without asking any actor.
     pub(crate) fn report(&self) -> CacheReport {
-        let now = self.cabinet.clock.now();
+        let now = self.now();
         let drawer = self.drawer();
         let state = drawer.state.lock();
         let flight = state.flight.as_ref().filter(|flight| flight.is_under_way());
@@ -432,13 +436,13 @@ impl State {
     /// A flight can end without the desk: abandoned by its readers, or broken by the crash of its fetch.
     fn look_after_flight(&mut self, now: Moment) {
         let Some(flight) = &self.flight else { return };
-        match flight.outcome() {
+        match flight.ending() {
             None => {}
-            Some(Ok(())) => {
+            Some(Ending::Whole | Ending::Abandoned) => {
                 self.flight = None;
                 self.ledger.call_off();
             }
-            Some(Err(error)) => {
+            Some(Ending::Broken(error)) => {
                 let is_dead = error.is_final || flight.progress().bytes == 0;
                 self.flight = None;
                 self.ledger.failed(is_dead, now);

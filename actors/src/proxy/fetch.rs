@@ -141,14 +141,10 @@ fn settle(outcome: Result<Prefix, DownloadError>, desk: &Desk, writer: &Writer) 
         }
         Err(error) => {
             let label = desk.label();
-            if error.is_final {
-                tracing::warn!(upstream = %label, kind = %error.kind, %error, "the fetch failed");
-            } else {
-                // As a failure of this actor it is in the log anyway, and an event.
-                tracing::info!(upstream = %label, kind = %error.kind, %error, "the fetch failed");
-            }
+            tracing::warn!(upstream = %label, kind = %error.kind, %error, "the fetch failed");
             desk.failed(writer, error.clone());
-            error.into_exit_reason()
+            // An upstream's failure is no crash of ours, and nobody is to restart the fetch for it.
+            ExitReason::shutdown(error)
         }
     }
 }
@@ -184,7 +180,12 @@ async fn listen(wanted: &Wanted, desk: &Desk, writer: &Writer) -> Result<Prefix,
     let mut text = Growing::default();
     read_to_end(stream, wanted, |_, poem| text.push(poem)).await?;
     let text = rewritten(text.whole(), wanted).await?;
-    check_length(text.len() as u64, &wanted.expectation)?;
+    // What is known beforehand is of the original.
+    let transformed = Expectation {
+        bytes: None,
+        ..wanted.expectation
+    };
+    check_length(text.len() as u64, &transformed)?;
     let text = if is_framed { frame(&text) } else { text };
     said.extend(&text);
     writer.push(text);

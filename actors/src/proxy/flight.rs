@@ -33,19 +33,22 @@ pub enum Abandon {
 #[error(transparent)]
 pub struct Broken(#[from] pub DownloadError);
 
-#[derive(Debug, Clone)]
-enum State {
-    UnderWay,
+/// How a flight ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// With the whole poem.
     Whole,
+    /// Without it.
     Broken(DownloadError),
-    /// Everybody has left.
+    /// Everybody had left.
     Abandoned,
 }
 
 #[derive(Debug)]
 struct Inner {
     text: Growing,
-    state: State,
+    /// Once it has.
+    ending: Option<Ending>,
     /// The fetch that has taken it up.
     fetch: Option<Pid>,
     /// Readers, and those of them who may have left: they have closed their side, and nothing has shown since that they
@@ -70,7 +73,7 @@ impl Flight {
             abandon,
             inner: Mutex::new(Inner {
                 text: Growing::default(),
-                state: State::UnderWay,
+                ending: None,
                 fetch: None,
                 seats: 0,
                 doubtful: 0,
@@ -83,7 +86,7 @@ impl Flight {
     /// One more reader; `None` if the poem does not come.
     pub(crate) fn join(self: &Arc<Self>) -> Option<Seat> {
         let mut inner = self.inner.lock();
-        if matches!(inner.state, State::Broken(_) | State::Abandoned) {
+        if matches!(inner.ending, Some(Ending::Broken(_) | Ending::Abandoned)) {
             return None;
         }
         inner.seats += 1;
@@ -98,7 +101,7 @@ impl Flight {
     /// The right to write into it, for the first fetch that asks.
     pub(crate) fn claim(self: &Arc<Self>, fetch: Pid) -> Option<Writer> {
         let mut inner = self.inner.lock();
-        if inner.fetch.is_some() || !matches!(inner.state, State::UnderWay) {
+        if inner.fetch.is_some() || inner.ending.is_some() {
             return None;
         }
         inner.fetch = Some(fetch);
@@ -111,16 +114,12 @@ impl Flight {
     }
 
     pub(crate) fn is_under_way(&self) -> bool {
-        matches!(self.inner.lock().state, State::UnderWay)
+        self.inner.lock().ending.is_none()
     }
 
-    /// How it ended, if it has: well or without anybody who cared, or not at all.
-    pub(crate) fn outcome(&self) -> Option<Result<(), DownloadError>> {
-        match &self.inner.lock().state {
-            State::UnderWay => None,
-            State::Whole | State::Abandoned => Some(Ok(())),
-            State::Broken(error) => Some(Err(error.clone())),
-        }
+    /// How it ended, if it has.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.inner.lock().ending.clone()
     }
 
     /// How far it is.
@@ -134,11 +133,11 @@ impl Flight {
     }
 
     /// Ends it, unless it has ended already. True if this call did.
-    fn end(&self, state: State) -> bool {
+    fn end(&self, ending: Ending) -> bool {
         let mut inner = self.inner.lock();
-        let is_first = matches!(inner.state, State::UnderWay);
+        let is_first = inner.ending.is_none();
         if is_first {
-            inner.state = state;
+            inner.ending = Some(ending);
         }
         drop(inner);
         self.news.send_replace(());
@@ -147,16 +146,16 @@ impl Flight {
 
     /// It does not come.
     pub(crate) fn break_off(&self, error: DownloadError) -> bool {
-        self.end(State::Broken(error))
+        self.end(Ending::Broken(error))
     }
 
     /// Whether nobody waits for it any more; from then on nobody can join.
     fn abandon_if_empty(&self, inner: &mut Inner) {
         if self.abandon == Abandon::Cancel
             && inner.seats == inner.doubtful
-            && matches!(inner.state, State::UnderWay)
+            && inner.ending.is_none()
         {
-            inner.state = State::Abandoned;
+            inner.ending = Some(Ending::Abandoned);
             self.abandoned.notify_one();
             self.news.send_replace(());
         }
@@ -181,7 +180,7 @@ impl Writer {
 
     /// The poem is whole. False if everybody has left before.
     pub(crate) fn finish(&self) -> bool {
-        self.0.end(State::Whole)
+        self.0.end(Ending::Whole)
     }
 
     /// The poem does not come. False if everybody has left before.
@@ -228,11 +227,11 @@ impl Seat {
                     self.place += bytes.len();
                     return Ok(Some(bytes));
                 }
-                match &inner.state {
-                    State::UnderWay => {}
-                    State::Whole => return Ok(None),
-                    State::Broken(error) => return Err(error.clone().into()),
-                    State::Abandoned => return Err(nobody_waits().into()),
+                match &inner.ending {
+                    None => {}
+                    Some(Ending::Whole) => return Ok(None),
+                    Some(Ending::Broken(error)) => return Err(error.clone().into()),
+                    Some(Ending::Abandoned) => return Err(nobody_waits().into()),
                 }
             }
             // The sender is the flight's, which this seat holds.

@@ -12,8 +12,10 @@ use actix::{Actor, AsyncContext, Handler, Message};
 use byron_supervisors::{Context, Down, DynamicSupervisor, Name, StartDynamicChild, whereis_actor};
 
 use super::cabinet::Desk;
+use super::cache::CacheStatus;
 use super::fetch::{Fetch, Wanted};
 use super::flight::Flight;
+use super::story::{self, Story};
 use crate::download::{DownloadError, FailureKind};
 
 /// Keeps the poem of one upstream.
@@ -23,6 +25,9 @@ pub struct Keeper {
     desk: Desk,
     /// The name of the supervisor of the fetches.
     fetches: Name,
+    story: Story,
+    /// The fetch whose beginning the event log has, and not yet its end.
+    told: Option<Arc<Flight>>,
 }
 
 impl Keeper {
@@ -31,6 +36,26 @@ impl Keeper {
             wanted,
             desk,
             fetches,
+            story: Story::default(),
+            told: None,
+        }
+    }
+
+    fn tell_begin(&mut self, status: CacheStatus, ctx: &Context<Self>) {
+        self.tell_end(ctx);
+        let is_new = |flight: &Arc<Flight>| flight.fetch().is_none();
+        if let Some(flight) = self.desk.flight().filter(is_new)
+            && let Some(words) = self.story.begin(status, self.desk.now())
+        {
+            ctx.note(words);
+            self.told = Some(flight);
+        }
+    }
+
+    fn tell_end(&mut self, ctx: &Context<Self>) {
+        if let Some(ending) = self.told.as_ref().and_then(|flight| flight.ending()) {
+            self.told = None;
+            ctx.note(story::end(&ending, &self.desk.report()));
         }
     }
 
@@ -93,12 +118,16 @@ impl Actor for Keeper {
 /// message be lost, the next incarnation finds it there.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Begin;
+pub(crate) struct Begin(
+    /// What the reader was told.
+    pub(crate) CacheStatus,
+);
 
 impl Handler<Begin> for Keeper {
     type Result = ();
 
-    fn handle(&mut self, _: Begin, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Begin(status): Begin, ctx: &mut Context<Self>) {
+        self.tell_begin(status, ctx);
         self.look_after_flight(ctx);
     }
 }
@@ -108,6 +137,7 @@ impl Handler<Down> for Keeper {
     type Result = ();
 
     fn handle(&mut self, _: Down, ctx: &mut Context<Self>) {
+        self.tell_end(ctx);
         self.look_after_flight(ctx);
     }
 }

@@ -109,7 +109,7 @@ impl fmt::Display for CacheReport {
 }
 
 /// Bytes as `615B`, `3.0kB`, `12MB`.
-struct Size(usize);
+pub(super) struct Size(pub(super) usize);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +129,7 @@ impl fmt::Display for Size {
 }
 
 /// The two largest parts of a duration: `1h42m`, `9s`.
-struct Span(Duration);
+pub(super) struct Span(pub(super) Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use std::path::Path;
 use byron_actors::{CacheStatus, OpenStoreError, ProxyConfig, Store, Ttl};
 use redb::{Database, ReadableDatabase, TableDefinition};
 
-use crate::proxying::{Proxied, config, proxy};
+use crate::proxy_support::{Proxied, config, proxy};
 use crate::support::{LIMIT, play, run, say};
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("byron");

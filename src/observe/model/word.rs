@@ -135,6 +135,8 @@ words! {
         HandlerSlow = "handler_slow",
         /// Something was made to fail on purpose.
         Chaos = "chaos",
+        /// An actor says what its own work came to.
+        Note = "note",
         /// The configuration was read again.
         Reload = "reload",
     }
