@@ -64,13 +64,22 @@ impl Actor for Server {
         ctx.describe(move || {
             let addrs = binding.local_addrs().iter().map(ToString::to_string);
             let counts = service.counts();
-            vec![
+            let mut details = vec![
                 ("protocol", service.protocol_name().to_owned()),
                 ("listen_addrs", addrs.collect::<Vec<_>>().join(" ")),
                 ("served", counts.served.to_string()),
                 ("readers", counts.active.to_string()),
                 ("bytes", counts.bytes.to_string()),
-            ]
+            ];
+            let troubles = [
+                ("refused", counts.refused),
+                ("left early", counts.client_gone),
+                ("too slow", counts.write_timeout),
+                ("reset", counts.reset),
+            ];
+            let troubles = troubles.into_iter().filter(|(_, count)| *count > 0);
+            details.extend(troubles.map(|(name, count)| (name, count.to_string())));
+            details
         });
     }
 }

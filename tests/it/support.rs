@@ -15,7 +15,8 @@ use std::thread;
 use std::time::Duration;
 
 /// What `sha256sum poetry/ecstasy.txt` says.
-pub(crate) const ECSTASY_SHA256: &str = "6dfc3f5dbc4a1bc05e48ac0983bc401c1e8e3fd400cf92c840b0bb41ef5c89aa";
+pub(crate) const ECSTASY_SHA256: &str =
+    "6dfc3f5dbc4a1bc05e48ac0983bc401c1e8e3fd400cf92c840b0bb41ef5c89aa";
 
 /// How long anything may take that a test waits for. Generous: a busy machine is no bug, and only a failure waits for it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);

@@ -3,10 +3,12 @@
 use std::io::ErrorKind;
 
 use byron_actors::{Connection, HowFar, Manner, Poem, Stumble};
-use byron_supervisors::{ActorRef, ExitReason, Node, exited, kill, snapshot};
+use byron_supervisors::{ActorRef, ExitReason, exited, kill, snapshot};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{endless, eventually, ms, pace, read_all, run, serve, serve_on, text};
+use crate::support::{
+    details_of, endless, eventually, ms, pace, read_all, run, serve, serve_on, text,
+};
 
 #[test]
 fn every_byte_arrives_whatever_the_poem_is() {
@@ -43,17 +45,6 @@ fn both_loopback_addresses_answer_on_one_port() {
         }
         served.stop().await;
     });
-}
-
-/// What the first actor of this type tells of itself.
-fn details_of(nodes: &[Node], actor: &str) -> Option<Vec<(&'static str, String)>> {
-    nodes.iter().find_map(|node| {
-        if node.actor == actor {
-            Some(node.details.clone())
-        } else {
-            details_of(&node.children, actor)
-        }
-    })
 }
 
 #[test]

@@ -298,3 +298,14 @@ pub(crate) fn failure(outcome: &Outcome) -> (FailureKind, &str) {
     let (kind, message) = outcome.failure.as_ref().expect("it failed");
     (*kind, message)
 }
+
+/// What the first actor of this type tells of itself.
+pub(crate) fn details_of(nodes: &[Node], actor: &str) -> Option<Vec<(&'static str, String)>> {
+    nodes.iter().find_map(|node| {
+        if node.actor == actor {
+            Some(node.details.clone())
+        } else {
+            details_of(&node.children, actor)
+        }
+    })
+}

@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{LIMIT, eventually, pid_at, read_all, run};
+use crate::support::{LIMIT, details_of, eventually, pid_at, read_all, run};
 
 /// An engine that dies of its poem.
 const FALTER: Transform = Transform {
@@ -200,6 +200,9 @@ fn what_cannot_be_transformed_is_closed_on_without_an_answer() {
             (counts.unknown, counts.gibberish, counts.crashed),
             (2, 1, 1)
         );
+        let shown = snapshot();
+        let shown = details_of(&shown, "byron_actors::server::Server").unwrap();
+        assert!(shown.contains(&("refused", "11".to_owned())), "{shown:?}");
         transforms.stop().await;
     });
 }
