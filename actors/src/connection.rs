@@ -38,7 +38,8 @@ use crate::recital::Manner;
 use crate::stream::{Accepted, LINGER_BYTES_MAX, OpenError};
 use crate::tally::Tally;
 
-/// The first pause between two looks whether the reader has left; each is twice the one before.
+/// The first pause before a look whether the reader has left; each is twice the one before. There is one before the first
+/// look too: nobody has left in the microseconds since the end was said, and a look costs as much as any system call.
 const LINGER_LOOK: Duration = Duration::from_millis(10);
 
 /// The longest of those pauses.
@@ -157,35 +158,37 @@ impl Connection {
 
     /// Recites as far as it goes now; ready when it is over.
     fn turn(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Fate, Failure>> {
+        // A turn is short: one look at the clock does for all but the pace.
+        let now = Instant::now();
         for _ in 0..WRITES_PER_TURN {
             match self.phase {
                 Phase::Opening => {
                     ready!(self.line.poll_open(task)).map_err(Failure::Open)?;
                     self.phase = Phase::Reciting {
-                        due: Instant::now(),
+                        due: now,
                         chunk_left: 0,
                     };
                 }
                 Phase::Reciting { due, chunk_left } => {
-                    ready!(self.recite(due, chunk_left, task))?;
+                    ready!(self.recite(due, chunk_left, now, task))?;
                 }
                 Phase::Blocked {
                     since,
                     chunk_left,
                     due,
                 } => {
-                    if !ready!(self.unblock(since, task))? {
+                    if !ready!(self.unblock(since, now, task))? {
                         return Poll::Ready(Ok(Fate::TimedOut));
                     }
                     self.phase = Phase::Reciting { due, chunk_left };
                 }
                 Phase::Closing { since, is_taken } => {
-                    if !ready!(self.close(since, is_taken, task))? {
+                    if !ready!(self.close(since, is_taken, now, task))? {
                         return Poll::Ready(Ok(Fate::TimedOut));
                     }
                 }
                 Phase::Lingering { until, look, said } => {
-                    return self.linger(until, look, said, task).map(Ok);
+                    return self.linger(until, look, said, now, task).map(Ok);
                 }
             }
         }
@@ -198,6 +201,7 @@ impl Connection {
         &mut self,
         due: Instant,
         mut chunk_left: usize,
+        now: Instant,
         task: &mut TaskContext<'_>,
     ) -> Poll<io::Result<()>> {
         if self.left.is_empty() {
@@ -205,7 +209,7 @@ impl Connection {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             self.phase = Phase::Closing {
-                since: Instant::now(),
+                since: now,
                 is_taken: false,
             };
             return Poll::Ready(Ok(()));
@@ -214,7 +218,7 @@ impl Connection {
             chunk_left = match self.manner.pace {
                 None => self.left.len(),
                 Some(pace) => {
-                    ready!(self.sleep_until(due, task));
+                    ready!(self.sleep_until(due, now, task));
                     pace.chunk_len(self.left.len())
                 }
             };
@@ -224,7 +228,7 @@ impl Connection {
         let is_last = bytes.len() == self.left.len() && self.cut.is_none();
         let Poll::Ready(outcome) = self.line.poll_write(bytes, is_last, task) else {
             self.phase = Phase::Blocked {
-                since: Instant::now(),
+                since: now,
                 chunk_left,
                 due,
             };
@@ -248,12 +252,17 @@ impl Connection {
     }
 
     /// Waits until the kernel takes bytes again; false if the reader let us wait too long.
-    fn unblock(&mut self, since: Instant, task: &mut TaskContext<'_>) -> Poll<io::Result<bool>> {
+    fn unblock(
+        &mut self,
+        since: Instant,
+        now: Instant,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<io::Result<bool>> {
         if self.line.poll_writable(task)?.is_ready() {
             self.sleep = None;
             return Poll::Ready(Ok(true));
         }
-        ready!(self.sleep_until(since + self.manner.write_timeout, task));
+        ready!(self.sleep_until(since + self.manner.write_timeout, now, task));
         Poll::Ready(Ok(false))
     }
 
@@ -263,6 +272,7 @@ impl Connection {
         &mut self,
         since: Instant,
         mut is_taken: bool,
+        now: Instant,
         task: &mut TaskContext<'_>,
     ) -> Poll<io::Result<bool>> {
         let mut is_ended = false;
@@ -277,15 +287,16 @@ impl Connection {
             is_ended = self.line.poll_end(task)?.is_ready();
         }
         if !is_ended {
-            ready!(self.sleep_until(since + self.manner.write_timeout, task));
+            ready!(self.sleep_until(since + self.manner.write_timeout, now, task));
             return Poll::Ready(Ok(false));
         }
-        self.sleep = None;
+        let until = now + self.manner.linger_timeout;
         self.phase = Phase::Lingering {
-            until: Instant::now() + self.manner.linger_timeout,
+            until,
             look: LINGER_LOOK,
             said: 0,
         };
+        self.sleep = Some(sleep_until(until.min(now + LINGER_LOOK)));
         Poll::Ready(Ok(true))
     }
 
@@ -295,38 +306,47 @@ impl Connection {
         until: Instant,
         mut look: Duration,
         mut said: usize,
+        now: Instant,
         task: &mut TaskContext<'_>,
     ) -> Poll<Fate> {
         loop {
+            if let Some(pause) = &mut self.sleep {
+                ready!(pause.as_mut().poll(task));
+            }
             match self.line.discard(LINGER_BYTES_MAX - said) {
                 Ok(Discarded::Said(bytes)) => said += bytes,
                 Ok(Discarded::Left) => return Poll::Ready(Fate::Served),
                 Err(_) => return Poll::Ready(Fate::ClientGone),
             }
-            let now = Instant::now();
             if said >= LINGER_BYTES_MAX || now >= until {
                 return Poll::Ready(Fate::Served);
             }
             let next = until.min(now + look);
             look = LINGER_LOOK_MAX.min(look * 2);
             self.phase = Phase::Lingering { until, look, said };
-            self.sleep = None;
-            ready!(self.sleep_until(next, task));
+            self.sleep = Some(sleep_until(next));
         }
     }
 
     /// One timer for everything: a sleep that is under way is for the moment that was asked for first.
-    fn sleep_until(&mut self, moment: Instant, task: &mut TaskContext<'_>) -> Poll<()> {
-        if self.sleep.is_none() && moment <= Instant::now() {
+    fn sleep_until(
+        &mut self,
+        moment: Instant,
+        now: Instant,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        if self.sleep.is_none() && moment <= now {
             return Poll::Ready(());
         }
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(moment)));
+        let sleep = self.sleep.get_or_insert_with(|| sleep_until(moment));
         ready!(sleep.as_mut().poll(task));
         self.sleep = None;
         Poll::Ready(())
     }
+}
+
+fn sleep_until(moment: Instant) -> Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep_until(moment))
 }
 
 impl Drop for Connection {

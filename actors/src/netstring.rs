@@ -17,8 +17,8 @@ use tokio_util::codec::{Decoder, Encoder};
 /// The longest netstring that is taken, if nothing else is said: the `MAX_LENGTH` of Twisted's.
 pub const NETSTRING_BYTES_MAX: usize = 99_999;
 
-/// By how much the buffer of a long netstring grows at least.
-const GROWTH_BYTES_MIN: usize = 512;
+/// By how much the buffer of a long netstring grows at least, once its length is known: a usual poem comes in one read more.
+const GROWTH_BYTES_MIN: usize = 4096;
 
 /// What is no netstring, or none that is taken here.
 #[derive(Debug, thiserror::Error)]
@@ -170,9 +170,10 @@ impl Decoder for Netstring {
         };
         let Some(comma) = from.get(length) else {
             self.state = State::Bytes(length);
-            // As much again as has come: what a peer only claims to have costs nothing.
+            // As much again as has come: what a peer only claims to have costs next to nothing.
             let growth = from.len().max(GROWTH_BYTES_MIN);
-            from.reserve(growth.min((length - from.len()).saturating_add(1)));
+            // For the comma too, and a byte more: a read that leaves room tells that there is nothing else to read.
+            from.reserve(growth.min((length - from.len()).saturating_add(2)));
             return Ok(None);
         };
         if *comma != b',' {

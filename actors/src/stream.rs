@@ -12,6 +12,7 @@
 //! whose actor holds them decides when they end.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -252,24 +253,10 @@ impl Stream {
     /// The peer left before it had everything.
     pub async fn finish(mut self, linger_timeout: Duration) -> io::Result<()> {
         self.shutdown().await?;
-        let wire = match &mut self.kind {
-            Kind::Plain(wire) => wire,
-            // TLS has said its last; whatever the peer answers need not be understood.
-            Kind::Tls(tls) => tls.get_mut().0,
-        };
-        // On the heap, or every future that once ends a stream would have room for these bytes from its beginning.
-        let discarding = Box::pin(async {
-            let mut bytes = [0; DISCARD_BYTES];
-            let mut said = 0;
-            while said < LINGER_BYTES_MAX {
-                match wire.read(&mut bytes).await? {
-                    0 => break,
-                    read => said += read,
-                }
-            }
-            Ok(())
-        });
-        timeout(linger_timeout, discarding).await.unwrap_or(Ok(()))
+        // TLS has said its last; whatever the peer answers need not be understood.
+        timeout(linger_timeout, self.wire().transport.discard())
+            .await
+            .unwrap_or(Ok(()))
     }
 }
 
@@ -314,6 +301,13 @@ impl AsyncWrite for Stream {
             Kind::Tls(tls) => Pin::new(tls).poll_shutdown(task),
         }
     }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
 
 /// A socket on this arbiter's reactor, and what was read from it too early.
@@ -435,6 +429,28 @@ impl Transport {
             Self::Tcp(stream) => stream.poll_write_ready(task),
             Self::Unix(stream) => stream.poll_write_ready(task),
         }
+    }
+
+    fn poll_read_ready(&self, task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(task),
+            Self::Unix(stream) => stream.poll_read_ready(task),
+        }
+    }
+
+    /// Reads and forgets what the peer says until it leaves, or has said enough.
+    async fn discard(&self) -> io::Result<()> {
+        let mut said = 0;
+        while said < LINGER_BYTES_MAX {
+            poll_fn(|task| self.poll_read_ready(task)).await?;
+            match self.try_discard() {
+                Ok(0) => break,
+                Ok(read) => said += read,
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn try_discard(&self) -> io::Result<usize> {

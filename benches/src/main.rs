@@ -10,9 +10,11 @@ use clap::Parser;
 use serde::Serialize;
 
 use crate::bench::Bench;
+use crate::growth::Growth;
 use crate::table::Table;
 
 mod bench;
+mod growth;
 mod load;
 mod process;
 mod subjects;
@@ -37,6 +39,10 @@ struct Arguments {
     /// Write the tables to FILE as Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+
+    /// Draw how costs grow with sizes into FILE, as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
 }
 
 /// Everything that was measured, and on what.
@@ -45,6 +51,7 @@ struct Report {
     machine: String,
     quick: bool,
     tables: Vec<Table>,
+    growths: Vec<Growth>,
 }
 
 fn main() -> Result<()> {
@@ -61,28 +68,38 @@ fn main() -> Result<()> {
     let machine = machine();
     println!("{machine}\n");
     let begin = wall();
-    let mut tables = Vec::new();
+    let (mut tables, mut growths) = (Vec::new(), Vec::new());
     for (name, run) in subjects::ALL {
         if !arguments.only.is_empty() && !arguments.only.iter().any(|only| only == name) {
             continue;
         }
         eprintln!("{name} ...");
-        for table in run(&bench).with_context(|| format!("subject {name}"))? {
+        let exhibits = run(&bench).with_context(|| format!("subject {name}"))?;
+        for table in &exhibits.tables {
             println!("{}", table.markdown());
-            tables.push(table);
         }
+        for growth in &exhibits.growths {
+            println!("{}", growth.markdown());
+        }
+        tables.extend(exhibits.tables);
+        growths.extend(exhibits.growths);
     }
     eprintln!("done in {} s", (wall() - begin).as_secs());
     if let Some(file) = arguments.markdown {
-        let text: Vec<_> = tables.iter().map(Table::markdown).collect();
+        let texts = tables.iter().map(Table::markdown);
+        let text: Vec<_> = texts.chain(growths.iter().map(Growth::markdown)).collect();
         fs::write(&file, format!("{machine}\n\n{}", text.join("\n")))
             .with_context(|| file.display().to_string())?;
+    }
+    if let Some(file) = arguments.plot {
+        growth::draw(&growths, &file).with_context(|| file.display().to_string())?;
     }
     if let Some(file) = arguments.json {
         let report = Report {
             machine,
             quick: arguments.quick,
             tables,
+            growths,
         };
         fs::write(&file, serde_json::to_vec_pretty(&report)?)
             .with_context(|| file.display().to_string())?;

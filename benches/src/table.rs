@@ -18,7 +18,8 @@ impl Row {
         sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
-    fn spread(&self) -> (f64, f64) {
+    /// The least and the most.
+    pub(crate) fn spread(&self) -> (f64, f64) {
         let min = self.samples.iter().copied().fold(f64::INFINITY, f64::min);
         let max = self
             .samples
@@ -116,7 +117,7 @@ impl Table {
 }
 
 /// Three digits that mean something.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 10_000.0 => format!("{value:.0}"),
         size if size >= 100.0 => format!("{value:.0}"),

@@ -35,7 +35,9 @@ Examples:
 pub struct ProxyArguments {
     // As text: a doc comment would take the brackets for a link.
     #[arg(value_name = "[LOCAL=]UPSTREAM", required = true, value_parser = parse_upstream_argument)]
-    #[arg(help = "Servers (PORT, HOST:PORT, unix:PATH, tls:HOST:PORT ...); LOCAL is where to serve the poem")]
+    #[arg(
+        help = "Servers (PORT, HOST:PORT, unix:PATH, tls:HOST:PORT ...); LOCAL is where to serve the poem"
+    )]
     upstreams: Vec<UpstreamArgument>,
 
     #[command(flatten)]

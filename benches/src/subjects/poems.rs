@@ -58,7 +58,7 @@ const SERVERS: &[Server] = &[
     },
 ];
 
-fn byron(bench: &Bench, port: u16, file: &Path, _: usize) -> Result<Vec<String>> {
+pub(super) fn byron(bench: &Bench, port: u16, file: &Path, _: usize) -> Result<Vec<String>> {
     Ok([
         &bench.byron()?,
         "serve",
@@ -296,27 +296,32 @@ fn saturated(bench: &Bench) -> Result<Table> {
     }
     for _ in 0..bench.rounds() {
         for (who, port, _process) in &running {
-            let wanted = Wanted {
-                port: *port,
-                clients: 64,
-                says: &[],
-                hears: &poem,
-            };
-            let duration = bench.window();
-            let outcomes = std::thread::scope(|scope| {
-                let loads: Vec<_> = (0..2)
-                    .map(|_| scope.spawn(|| load::run(&wanted, duration)))
-                    .collect();
-                loads
-                    .into_iter()
-                    .map(|load| load.join().expect("a load does not panic"))
-                    .collect::<Result<Vec<_>>>()
-            });
-            match outcomes {
-                Ok(outcomes) => table.add(who, outcomes.iter().map(Outcome::per_second).sum()),
+            match saturate(bench, *port, 64, &poem) {
+                Ok(per_second) => table.add(who, per_second),
                 Err(error) => table.miss(who, error),
             }
         }
     }
     Ok(table)
+}
+
+/// Poems a second that two loads get, each with so many clients.
+pub(super) fn saturate(bench: &Bench, port: u16, clients: usize, poem: &[u8]) -> Result<f64> {
+    let wanted = Wanted {
+        port,
+        clients,
+        says: &[],
+        hears: poem,
+    };
+    let duration = bench.window();
+    let outcomes = std::thread::scope(|scope| {
+        let loads: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| load::run(&wanted, duration)))
+            .collect();
+        loads
+            .into_iter()
+            .map(|load| load.join().expect("a load does not panic"))
+            .collect::<Result<Vec<_>>>()
+    })?;
+    Ok(outcomes.iter().map(Outcome::per_second).sum())
 }
