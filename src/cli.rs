@@ -89,12 +89,16 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Get poems from servers and print them in order
+    #[command(mut_arg("name", |name| name.help("Let byron ctl and byron observe reach it, as NAME")))]
+    #[command(mut_arg("observe", |observe| observe.help(observed::OBSERVE_IF_ASKED_FOR)))]
     Get(Box<GetArguments>),
     /// Serve poems
     Serve(Box<ServeArguments>),
     /// Make other poems of poems, for whoever asks
+    #[command(mut_arg("name", |name| name.help(observed::NAME_OF_COMMAND)))]
     Transform(Box<TransformArguments>),
     /// Serve the poems of other servers, and keep them for a while
+    #[command(mut_arg("name", |name| name.help(observed::NAME_OF_COMMAND)))]
     Proxy(Box<ProxyArguments>),
     /// Show how running instances are, and what happens there
     Observe(Box<ObserveArguments>),

@@ -27,15 +27,29 @@ Examples:
   byron get --json donne.example:10000 | jq .poem.text
 ";
 
+// The targets, as text: a doc comment would take the brackets for links.
+const TARGETS: &str = "\
+Servers: PORT (of this machine), HOST:PORT, [IPV6]:PORT, unix:PATH, tls:HOST:PORT, \
+lib:PORT/TITLE; --help tells more";
+
+const TARGETS_EACH: &str = "\
+Servers, and the names of their poems' files in --output-dir:
+
+PORT                     this machine
+HOST:PORT, [IPV6]:PORT   another one
+tcp:host=HOST:port=PORT  either; with :timeout=SECONDS for the connection attempt
+unix:PATH, unix:@NAME    a Unix socket: a file, or a name that is none (Linux)
+tls:HOST:PORT, tls:PORT  TLS; with :ca=FILE for authorities other than the system's,
+                         and :cert=FILE:key=FILE to say who we are
+lib:PORT/TITLE           the poem TITLE of a library, which may be at any of these
+";
+
 /// What `byron get` understands.
 #[derive(Debug, Args)]
 #[command(before_long_help = EXAMPLES)]
 pub struct GetArguments {
-    // As text: a doc comment would take the brackets for a link.
     #[arg(value_name = "TARGET[=NAME]", required = true, value_parser = parse_target)]
-    #[arg(
-        help = "Servers: PORT (of this machine), HOST:PORT, [IPV6]:PORT, lib:PORT/TITLE or tcp:host=HOST:port=PORT:timeout=SECONDS"
-    )]
+    #[arg(help = TARGETS, long_help = TARGETS_EACH)]
     targets: Vec<Target>,
 
     /// Write the poem, or several in order, to FILE, which appears when all is there

@@ -8,6 +8,15 @@ use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use super::{UsageError, heading};
 use crate::observe::{InstanceName, Listen, ObserveSettings};
 
+/// What `--name` is where there is no title.
+pub(super) const NAME_OF_COMMAND: &str =
+    "Name for byron ctl and byron observe [default: the command's]";
+
+/// What `--observe` is where nobody can observe unless that was asked for.
+pub(super) const OBSERVE_IF_ASKED_FOR: &str = "\
+Where byron ctl and byron observe reach it: unix:PATH, or none [default: none, or with --name a socket in the user's \
+runtime directory]";
+
 /// The flags of a command that others can observe and steer.
 #[derive(Debug, Args)]
 pub(super) struct ObservedArguments {
