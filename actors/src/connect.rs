@@ -187,7 +187,8 @@ pub(crate) async fn connect(
         match whereabouts {
             Whereabouts::Tls { at, name, tls } => {
                 let (wire, peer_addr) = connect_wire(at, &mut tried).await?;
-                encrypt(wire, peer_addr, name, tls).await
+                // On the heap, or every download would have room for it.
+                Box::pin(encrypt(wire, peer_addr, name, tls)).await
             }
             plain => {
                 let (wire, peer_addr) = connect_wire(plain, &mut tried).await?;

@@ -7,26 +7,23 @@
 //!
 //! Never decides what a person sees, and never passes a byte on twice.
 
-use std::cell::RefCell;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{Actor, ActorContext, AsyncContext};
 use byron_supervisors::{ActorRef, Context, ExitReason, Name, Pid, whereis_actor};
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::address::Address;
 use crate::connect::{ConnectError, Whereabouts, connect, error_text};
 use crate::coordinator::{Attempt, Connected, Coordinator, Heard, HeardAll, Resume};
+use crate::ear::{Ear, HearError};
 use crate::framing::Framing;
 use crate::netstring::frame;
 use crate::poem::Title;
@@ -53,14 +50,6 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 256 * 1024;
 
 /// What one chunk counts at least, so that the number of chunks on their way is bounded too.
 pub const CHUNK_BYTES_MIN: usize = 1024;
-
-/// The most that is read in one call.
-const READ_BYTES_MAX: usize = 64 * 1024;
-
-thread_local! {
-    /// Every download of this arbiter reads into the same place, and copies out what it got.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into());
-}
 
 /// The credit of one poem: how much may be on its way.
 pub(crate) fn credit() -> Arc<Semaphore> {
@@ -338,7 +327,8 @@ impl Listening {
 
     async fn connect_and_read(&self, resume: Resume) -> Result<(), DownloadError> {
         let limit = self.errand.patience.connect_timeout;
-        let mut stream = connect(&self.errand.whereabouts, limit).await?;
+        // On the heap, or there would be room for it as long as the poem comes.
+        let mut stream = Box::pin(connect(&self.errand.whereabouts, limit)).await?;
         self.coordinator.do_send(Connected {
             task: self.errand.task,
             pid: self.pid,
@@ -349,7 +339,7 @@ impl Listening {
             let asked = stream.write_all(&asked).await;
             asked.map_err(|error| read_error(&error, stream.peer_addr()))?;
         }
-        let rereading = self.read_to_end(&mut stream, resume).await?;
+        let rereading = self.read_to_end(stream, resume).await?;
         check_whole(&rereading, &self.errand.expectation)?;
         self.coordinator.do_send(HeardAll {
             task: self.errand.task,
@@ -360,7 +350,7 @@ impl Listening {
 
     async fn read_to_end(
         &self,
-        stream: &mut Stream,
+        stream: Stream,
         resume: Resume,
     ) -> Result<Rereading, DownloadError> {
         let Patience {
@@ -372,7 +362,7 @@ impl Listening {
         let poem_bytes_max = self.errand.expectation.poem_bytes_max;
         let mut framing = Framing::new(self.errand.frame, poem_bytes_max);
         let mut has_heard = false;
-        let mut silent_since = Instant::now();
+        let mut ear = Ear::new(stream);
         loop {
             let has_begun = !rereading.read().is_empty();
             let limit = if has_begun {
@@ -380,11 +370,10 @@ impl Listening {
             } else {
                 first_byte_timeout
             };
-            let bytes = match timeout_at(silent_since + limit, read_some(stream)).await {
-                Ok(Ok(bytes)) => bytes,
-                Ok(Err(error)) => return Err(read_error(&error, stream.peer_addr())),
-                Err(_) => return Err(silence(has_begun, limit, stream.peer_addr())),
-            };
+            // Counted from here: the time that our own side took to take the bytes is not the server's silence.
+            let heard = ear.hear(limit).await;
+            let bytes = heard
+                .map_err(|error| unheard(&error, has_begun, limit, ear.stream().peer_addr()))?;
             if bytes.is_empty() {
                 if let (Some(title), false) = (&self.errand.title, has_heard) {
                     let text = format!("the library has no poem \"{title}\"");
@@ -408,8 +397,6 @@ impl Listening {
             if framing.is_complete() {
                 return Ok(rereading);
             }
-            // Not the server's silence: the time that our own side took to take the bytes.
-            silent_since = Instant::now();
         }
     }
 
@@ -434,19 +421,20 @@ impl Listening {
     }
 }
 
-/// What is there once something is; empty at the end.
-async fn read_some(stream: &mut Stream) -> io::Result<Bytes> {
-    poll_fn(|task| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut *stream).poll_read(task, &mut buffer))?;
-            Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
-        })
-    })
-    .await
+/// Why nothing was heard of a server that was connected.
+pub(crate) fn unheard(
+    error: &HearError,
+    has_begun: bool,
+    limit: Duration,
+    peer_addr: &Address,
+) -> DownloadError {
+    match error {
+        HearError::Io(error) => read_error(error, peer_addr),
+        HearError::Silence => silence(has_begun, limit, peer_addr),
+    }
 }
 
-pub(crate) fn read_error(error: &io::Error, peer_addr: &Address) -> DownloadError {
+fn read_error(error: &io::Error, peer_addr: &Address) -> DownloadError {
     if let Some(problem) = tls_error(error) {
         let text = format!("TLS with {peer_addr} failed: {}", tls_text(problem));
         return DownloadError::for_good(FailureKind::Tls, text);
@@ -467,7 +455,7 @@ pub(crate) fn read_error(error: &io::Error, peer_addr: &Address) -> DownloadErro
     DownloadError::passing(kind, text)
 }
 
-pub(crate) fn silence(has_begun: bool, limit: Duration, peer_addr: &Address) -> DownloadError {
+fn silence(has_begun: bool, limit: Duration, peer_addr: &Address) -> DownloadError {
     let text = if has_begun {
         format!("{peer_addr} fell silent for {limit:?}")
     } else {
@@ -533,6 +521,7 @@ pub(crate) fn check_whole(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ear::HEARD_BYTES_MAX;
     use crate::wire::Prefix;
 
     fn read(bytes: &'static [u8]) -> Rereading {
@@ -586,7 +575,16 @@ mod tests {
     }
 
     #[test]
+    fn a_download_holds_little_beside_its_poem() {
+        fn size<F: Future>(_: impl FnOnce(Listening, Resume) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size(Listening::listen);
+        assert!(bytes <= 2_048, "{bytes}");
+    }
+
+    #[test]
     fn the_largest_read_fits_the_credit() {
-        assert!(credit_for(READ_BYTES_MAX) as usize <= credit().available_permits());
+        assert!(credit_for(HEARD_BYTES_MAX) as usize <= credit().available_permits());
     }
 }

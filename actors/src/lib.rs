@@ -50,6 +50,7 @@
 //! | `tally` | what was counted |
 //! | `framing` | which bytes of a connection are the poem, and when it is whole |
 //! | `connect` | how a download gets a socket: resolve, then all addresses in turn |
+//! | `ear` | how a download or a fetch hears its server, until it has been silent for too long |
 //!
 //! # Invariants
 //!
@@ -211,6 +212,7 @@ mod client;
 mod connect;
 mod coordinator;
 mod download;
+mod ear;
 mod editor;
 mod framing;
 mod rewriting;

@@ -9,20 +9,15 @@
 //!
 //! Never talks to a reader, and never decides what is kept.
 
-use std::cell::RefCell;
-use std::future::{Future, poll_fn};
-use std::io;
-use std::pin::Pin;
+use std::future::Future;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{Actor, ActorContext, AsyncContext};
 use byron_supervisors::{Context, ExitReason};
 use bytes::Bytes;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::cabinet::{Arrival, Desk};
 use super::flight::{Flight, Writer};
@@ -30,8 +25,9 @@ use super::growing::Growing;
 use crate::connect::{Whereabouts, connect};
 use crate::download::{
     DownloadError, Expectation, FailureKind, Patience, check_length, check_whole, out_of_time,
-    read_error, silence,
+    unheard,
 };
+use crate::ear::Ear;
 use crate::framing::Framing;
 use crate::netstring::frame;
 use crate::rewriting::{REWRITING_TIMEOUT, TransformStep, transform};
@@ -41,14 +37,6 @@ use crate::wire::{Frame, Prefix, Rereading};
 /// How long one fetch may take, if nothing else is said. A poem that comes at the tutorial's pace is over a megabyte long by
 /// then; an upstream that dribbles for ever ends here, or at the longest poem that is allowed.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The most that is read in one call.
-const READ_BYTES_MAX: usize = 64 * 1024;
-
-thread_local! {
-    /// Every fetch of this arbiter reads into the same place, and copies out what it got; no reader copies it again.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into());
-}
 
 /// What is fetched, and how.
 #[derive(Debug)]
@@ -207,13 +195,13 @@ async fn rewritten(mut text: Bytes, wanted: &Wanted) -> Result<Bytes, DownloadEr
 
 /// Reads a poem to its end, and passes on what came: as it was said, and what of it is the poem.
 async fn read_to_end(
-    mut stream: Stream,
+    stream: Stream,
     wanted: &Wanted,
     mut pass_on: impl FnMut(Bytes, Bytes),
 ) -> Result<Prefix, DownloadError> {
     let mut poem = Rereading::new(Prefix::default());
     let mut framing = Framing::new(wanted.frame, wanted.expectation.poem_bytes_max);
-    let mut silent_since = Instant::now();
+    let mut ear = Ear::new(stream);
     loop {
         let has_begun = !poem.read().is_empty();
         let limit = if has_begun {
@@ -221,18 +209,14 @@ async fn read_to_end(
         } else {
             wanted.patience.first_byte_timeout
         };
-        let bytes = match timeout_at(silent_since + limit, read_some(&mut stream)).await {
-            Err(_) => return Err(silence(has_begun, limit, stream.peer_addr())),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Ok(Err(error)) => return Err(read_error(&error, stream.peer_addr())),
-            Ok(Ok(bytes)) => bytes,
-        };
+        let heard = ear.hear(limit).await;
+        let bytes =
+            heard.map_err(|error| unheard(&error, has_begun, limit, ear.stream().peer_addr()))?;
         if bytes.is_empty() {
             framing.finish()?;
             check_whole(&poem, &wanted.expectation)?;
             return Ok(poem.read().clone());
         }
-        silent_since = Instant::now();
         let inside = poem
             .pass(framing.pass(bytes.clone())?)
             .map_err(|error| DownloadError::for_good(FailureKind::Changed, error.to_string()))?;
@@ -245,16 +229,4 @@ async fn read_to_end(
         }
         pass_on(bytes, inside);
     }
-}
-
-/// What comes next; empty at the end.
-async fn read_some(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
-    poll_fn(|task| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut read = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut *stream).poll_read(task, &mut read))?;
-            Poll::Ready(Ok(Bytes::copy_from_slice(read.filled())))
-        })
-    })
-    .await
 }
