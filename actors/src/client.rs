@@ -9,13 +9,16 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Handler, Message};
+use actix::fut::wrap_future;
+use actix::{Actor, AsyncContext, Handler, Message};
 use byron_supervisors::{
     Backoff, Context, DynamicSupervisor, ExitReason, Name, StartDynamicChild, whereis_actor,
 };
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use crate::connect::Whereabouts;
-use crate::coordinator::{Begin, Coordinator};
+use crate::coordinator::{Begin, Coordinator, NotStarted};
 use crate::download::{Download, Errand, Expectation, Patience};
 use crate::editor::Edition;
 use crate::poem::Title;
@@ -174,16 +177,30 @@ impl Client {
             // Started before this one, and restarted by nobody.
             return ctx.exit(ExitReason::NoProc);
         };
+        let mut starts = FuturesUnordered::new();
         while self.running < self.jobs {
             let Some(errand) = self.waiting.pop_front() else {
-                return;
+                break;
             };
             self.running += 1;
-            coordinator.do_send(Begin { task: errand.task });
-            downloads.do_send(StartDynamicChild::new(move |_| {
+            let task = errand.task;
+            coordinator.do_send(Begin { task });
+            let start = downloads.send(StartDynamicChild::new(move |_| {
                 Download::new(Arc::clone(&errand))
             }));
+            starts.push(async move { (task, start.await) });
         }
+        if starts.is_empty() {
+            return;
+        }
+        // One that started reports itself, and one that does not start is started again, but the first time.
+        ctx.spawn(wrap_future(async move {
+            while let Some((task, answer)) = starts.next().await {
+                if let Ok(Err(error)) = answer {
+                    coordinator.do_send(NotStarted { task, error });
+                }
+            }
+        }));
     }
 }
 

@@ -9,141 +9,27 @@
 //! Never opens a socket, never restarts anything (the downloads' supervisor does), and never infers a crash from
 //! silence, except that an attempt which should have begun long ago is given up.
 
+mod attempt;
+mod event;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Handler, Message, MessageResult};
-use byron_supervisors::{Context, Down, ExitReason, MonitorRef, Name, Pid, exit, whereis_actor};
-use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use actix::{Actor, Handler, Message, MessageResult, SpawnHandle};
+use byron_supervisors::{Context, ExitReason, MonitorRef, Name, Pid, exit, whereis_actor};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use crate::address::Address;
+pub(crate) use self::attempt::{Attempt, Connected, Heard, HeardAll, NotStarted, Resume};
+pub use self::event::{Chunk, Event, Events};
 use crate::client::{CallOff, Client, Retries, Settled};
-use crate::download::{DownloadError, FailureKind, credit, out_of_time};
-use crate::wire::{PoemHash, Prefix};
+use crate::download::{DownloadError, FailureKind, credit};
+use crate::wire::Prefix;
 
 /// How long an attempt may be overdue before its task is given up.
 pub const ATTEMPT_OVERDUE: Duration = Duration::from_secs(30);
-
-/// What happens to the poems of one client. Tasks are numbered from 0, in the order of the targets.
-///
-/// ```text
-/// Started (Connected Chunk*  Retry)* (Connected Chunk* Poem | Failed)      for each task, and after all of them:  Done
-/// ```
-///
-/// Where poems go through transforms, `Held` stands in place of `Chunk`, and behind the last of them
-/// `Transformed* (Chunk* Poem | Failed)`.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// A task's turn has come.
-    Started {
-        /// Which.
-        task: usize,
-    },
-    /// An attempt reached a server.
-    Connected {
-        /// Which task.
-        task: usize,
-        /// The server.
-        peer_addr: Address,
-        /// Which attempt, from 1.
-        attempt: u32,
-    },
-    /// The next bytes of a poem.
-    Chunk(Chunk),
-    /// The next bytes of a poem have come, and are held back until it has been transformed. Its chunks come then.
-    Held {
-        /// Which task.
-        task: usize,
-        /// How many bytes.
-        bytes: u64,
-    },
-    /// A transform was made of a poem, or was not and left it as it was.
-    Transformed {
-        /// Which task.
-        task: usize,
-        /// Which transform, by its label.
-        transform: String,
-        /// Why not, if it was not.
-        outcome: Result<(), String>,
-    },
-    /// An attempt failed, and there will be another.
-    Retry {
-        /// Which task.
-        task: usize,
-        /// What failed.
-        kind: FailureKind,
-        /// The same for people.
-        message: String,
-        /// About when the next attempt begins.
-        after: Duration,
-        /// The attempts so far.
-        attempts: u32,
-    },
-    /// A poem is whole.
-    Poem {
-        /// Which task.
-        task: usize,
-        /// Its length.
-        bytes: u64,
-        /// Its hash.
-        sha256: PoemHash,
-        /// How many attempts it took.
-        attempts: u32,
-        /// From the start of the task.
-        elapsed: Duration,
-    },
-    /// A poem will not come.
-    Failed {
-        /// Which task.
-        task: usize,
-        /// What failed.
-        kind: FailureKind,
-        /// The same for people.
-        message: String,
-        /// How many attempts were made.
-        attempts: u32,
-        /// How many of its bytes have come.
-        bytes: u64,
-        /// From the start of the task; nothing if it never started.
-        elapsed: Duration,
-    },
-    /// Every task is settled; the last event.
-    Done {
-        /// How many poems are whole.
-        poems: usize,
-        /// How many will not come.
-        failed: usize,
-    },
-}
-
-/// Bytes of a poem. While it lives it counts as on its way: drop it when the bytes are where they belong.
-#[derive(Debug)]
-pub struct Chunk {
-    /// Which task.
-    pub task: usize,
-    /// The bytes; never empty, and never passed on before.
-    pub bytes: Bytes,
-    _credit: Option<OwnedSemaphorePermit>,
-}
-
-impl Chunk {
-    /// Bytes that are in memory anyway.
-    pub(crate) fn without_credit(task: usize, bytes: Bytes) -> Self {
-        Self {
-            task,
-            bytes,
-            _credit: None,
-        }
-    }
-}
-
-/// The receiving end of a client's events. Bounded by the credit of each poem, not by a number of events.
-pub type Events = mpsc::UnboundedReceiver<Event>;
 
 struct Task {
     state: TaskState,
@@ -158,8 +44,10 @@ struct Task {
 enum TaskState {
     /// Its turn has not come.
     Waiting,
-    /// An attempt is to report soon.
-    Due,
+    /// An attempt is to report, by then at the latest.
+    Due {
+        until: Instant,
+    },
     /// An attempt is under way.
     Running {
         pid: Pid,
@@ -173,6 +61,8 @@ pub struct Coordinator {
     tasks: Vec<Task>,
     /// The tasks whose attempts are under way.
     monitored: HashMap<MonitorRef, usize>,
+    /// When it looks for attempts that are overdue, if any is due.
+    look: Option<(Instant, SpawnHandle)>,
     unsettled: usize,
     poems: usize,
     retries: Retries,
@@ -216,6 +106,7 @@ impl Coordinator {
         Self {
             tasks: (0..gathering.tasks).map(|_| new_task()).collect(),
             monitored: HashMap::new(),
+            look: None,
             unsettled: gathering.tasks,
             poems: 0,
             retries: gathering.retries,
@@ -232,28 +123,6 @@ impl Coordinator {
         if self.events.send(event).is_err() {
             ctx.exit(ExitReason::shutdown("nobody takes the poems any more"));
         }
-    }
-
-    /// The next attempt is due now, or after its backoff. If it does not report, the task must not wait for ever.
-    fn expect_attempt(&mut self, task: usize, after: Duration, ctx: &mut Context<Self>) {
-        let due = &mut self.tasks[task];
-        due.state = TaskState::Due;
-        let (attempts, deadline) = (due.attempts, due.deadline);
-        let overdue_at = Instant::now() + after + ATTEMPT_OVERDUE;
-        let limit = deadline.map_or(overdue_at, |deadline| overdue_at.min(deadline));
-        let wait = limit.saturating_duration_since(Instant::now());
-        ctx.run_later(wait, move |coordinator, ctx| {
-            let now = &coordinator.tasks[task];
-            if now.state == TaskState::Due && now.attempts == attempts {
-                let error = match coordinator.max_time {
-                    Some(max_time) if deadline.is_some_and(|deadline| deadline <= limit) => {
-                        out_of_time(max_time)
-                    }
-                    _ => DownloadError::for_good(FailureKind::Io, "the download was not restarted"),
-                };
-                coordinator.fail(task, error, ctx);
-            }
-        });
     }
 
     fn fail(&mut self, task: usize, error: DownloadError, ctx: &mut Context<Self>) {
@@ -319,17 +188,11 @@ impl Coordinator {
         for task in 0..self.tasks.len() {
             match self.tasks[task].state {
                 TaskState::Settled => {}
-                TaskState::Waiting | TaskState::Due => self.fail(task, cancelled(), ctx),
+                TaskState::Waiting | TaskState::Due { .. } => self.fail(task, cancelled(), ctx),
                 // Its `Down` settles it, when its socket is closed.
                 TaskState::Running { pid, .. } => exit(pid, ExitReason::shutdown(cancelled())),
             }
         }
-    }
-
-    /// The task of an attempt that is under way.
-    fn running(&mut self, task: usize, pid: Pid) -> Option<&mut Task> {
-        let task = self.tasks.get_mut(task)?;
-        matches!(task.state, TaskState::Running { pid: known, .. } if known == pid).then_some(task)
     }
 }
 
@@ -375,156 +238,6 @@ impl Handler<Begin> for Coordinator {
     }
 }
 
-/// An attempt begins: the first act of every [`Download`](crate::Download). `None` tells it to go away again.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Option<Resume>")]
-pub(crate) struct Attempt {
-    pub(crate) task: usize,
-    pub(crate) pid: Pid,
-}
-
-/// What an attempt has to know of those before it.
-#[derive(Debug)]
-pub(crate) struct Resume {
-    pub(crate) known: Prefix,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) credit: Arc<Semaphore>,
-}
-
-impl Handler<Attempt> for Coordinator {
-    type Result = MessageResult<Attempt>;
-
-    fn handle(&mut self, Attempt { task, pid }: Attempt, ctx: &mut Context<Self>) -> Self::Result {
-        if self.tasks[task].state != TaskState::Due {
-            return MessageResult(None);
-        }
-        self.monitored.insert(ctx.monitor(pid), task);
-        let task = &mut self.tasks[task];
-        task.attempts += 1;
-        task.state = TaskState::Running {
-            pid,
-            has_all: false,
-        };
-        MessageResult(Some(Resume {
-            known: task.known.clone(),
-            deadline: task.deadline,
-            credit: Arc::clone(&task.credit),
-        }))
-    }
-}
-
-/// An attempt reached a server.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Connected {
-    pub(crate) task: usize,
-    pub(crate) pid: Pid,
-    pub(crate) peer_addr: Address,
-}
-
-impl Handler<Connected> for Coordinator {
-    type Result = ();
-
-    fn handle(&mut self, connected: Connected, ctx: &mut Context<Self>) {
-        let Some(running) = self.running(connected.task, connected.pid) else {
-            return;
-        };
-        let attempt = running.attempts;
-        self.tell(
-            Event::Connected {
-                task: connected.task,
-                peer_addr: connected.peer_addr,
-                attempt,
-            },
-            ctx,
-        );
-    }
-}
-
-/// An attempt heard bytes that nobody had heard before.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Heard {
-    pub(crate) task: usize,
-    pub(crate) pid: Pid,
-    pub(crate) bytes: Bytes,
-    /// Everything up to and with these bytes.
-    pub(crate) read: Prefix,
-    pub(crate) credit: OwnedSemaphorePermit,
-}
-
-impl Handler<Heard> for Coordinator {
-    type Result = ();
-
-    fn handle(&mut self, heard: Heard, ctx: &mut Context<Self>) {
-        let Some(running) = self.running(heard.task, heard.pid) else {
-            return;
-        };
-        running.known = heard.read;
-        let chunk = Chunk {
-            task: heard.task,
-            bytes: heard.bytes,
-            _credit: Some(heard.credit),
-        };
-        self.tell(Event::Chunk(chunk), ctx);
-    }
-}
-
-/// An attempt heard the poem to its end.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub(crate) struct HeardAll {
-    pub(crate) task: usize,
-    pub(crate) pid: Pid,
-}
-
-impl Handler<HeardAll> for Coordinator {
-    type Result = ();
-
-    fn handle(&mut self, HeardAll { task, pid }: HeardAll, _: &mut Context<Self>) {
-        if let Some(running) = self.running(task, pid)
-            && let TaskState::Running { has_all, .. } = &mut running.state
-        {
-            *has_all = true;
-        }
-    }
-}
-
-impl Handler<Down> for Coordinator {
-    type Result = ();
-
-    fn handle(&mut self, down: Down, ctx: &mut Context<Self>) {
-        let Some(task) = self.monitored.remove(&down.monitor) else {
-            return;
-        };
-        let TaskState::Running { has_all, .. } = self.tasks[task].state else {
-            return;
-        };
-        let attempts = self.tasks[task].attempts;
-        let attempts_left = self.retries.count.saturating_sub(attempts - 1);
-        match what_next(&down.reason, has_all, attempts_left) {
-            Next::Poem => self.succeed(task, ctx),
-            Next::Fail(_) if self.is_cancelled => self.fail(task, cancelled(), ctx),
-            Next::Fail(error) => self.fail(task, error, ctx),
-            Next::Retry(_) if self.is_cancelled => self.fail(task, cancelled(), ctx),
-            Next::Retry(error) => {
-                let after = self.retries.backoff().delay(attempts, 0.5);
-                self.tell(
-                    Event::Retry {
-                        task,
-                        kind: error.kind,
-                        message: error.message,
-                        after,
-                        attempts,
-                    },
-                    ctx,
-                );
-                self.expect_attempt(task, after, ctx);
-            }
-        }
-    }
-}
-
 /// Calls off everything that is not settled; its sockets are closed.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
@@ -557,77 +270,5 @@ impl Handler<WhichDownloads> for Coordinator {
                 .filter_map(|(at, task)| Some((at, pid(task)?)))
                 .collect(),
         )
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    Poem,
-    Retry(DownloadError),
-    Fail(DownloadError),
-}
-
-/// What the end of an attempt means. The supervisor decides by the same rule, transient: it restarts after an abnormal
-/// end, as often as there are retries.
-fn what_next(reason: &ExitReason, has_all: bool, attempts_left: u32) -> Next {
-    let error = match reason {
-        ExitReason::Normal if has_all => return Next::Poem,
-        ExitReason::Shutdown(Some(term)) | ExitReason::Error(term) => term
-            .downcast_ref::<DownloadError>()
-            .cloned()
-            .unwrap_or_else(|| DownloadError::passing(FailureKind::Io, term.to_string())),
-        ExitReason::Normal | ExitReason::Shutdown(None) => cancelled(),
-        ExitReason::Killed => {
-            DownloadError::passing(FailureKind::Cancelled, "the download was killed")
-        }
-        crash => DownloadError::passing(FailureKind::Io, format!("the download crashed: {crash}")),
-    };
-    if reason.is_normal() || attempts_left == 0 {
-        Next::Fail(error)
-    } else {
-        Next::Retry(error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused() -> DownloadError {
-        DownloadError::passing(FailureKind::Refused, "connection refused")
-    }
-
-    fn changed() -> DownloadError {
-        DownloadError::for_good(FailureKind::Changed, "the poem changed")
-    }
-
-    #[test]
-    fn an_abnormal_end_is_retried_while_attempts_are_left() {
-        let reason = ExitReason::error(refused());
-        assert_eq!(what_next(&reason, false, 1), Next::Retry(refused()));
-        assert_eq!(what_next(&reason, false, 0), Next::Fail(refused()));
-        assert!(matches!(
-            what_next(&ExitReason::Killed, true, 1),
-            Next::Retry(_)
-        ));
-    }
-
-    #[test]
-    fn a_shutdown_is_for_good_however_many_attempts_are_left() {
-        let reason = ExitReason::shutdown(changed());
-        assert_eq!(what_next(&reason, false, 9), Next::Fail(changed()));
-        assert_eq!(
-            what_next(&ExitReason::SHUTDOWN, false, 9),
-            Next::Fail(cancelled())
-        );
-    }
-
-    #[test]
-    fn only_a_normal_end_after_the_last_line_is_a_poem() {
-        assert_eq!(what_next(&ExitReason::Normal, true, 9), Next::Poem);
-        assert_eq!(
-            what_next(&ExitReason::Normal, false, 9),
-            Next::Fail(cancelled())
-        );
     }
 }

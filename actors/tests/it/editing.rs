@@ -3,15 +3,18 @@
 use std::net::SocketAddr;
 
 use byron_actors::{
-    ClientConfig, Edition, Event, FailureKind, OnTransformError, TRANSFORMED_BYTES_MAX, Transform,
-    TransformStep, TransformedBy, Whereabouts, transform_named, tree,
+    ATTEMPT_OVERDUE, ClientConfig, Edition, Event, FailureKind, OnTransformError,
+    TRANSFORMED_BYTES_MAX, Transform, TransformStep, TransformedBy, Whereabouts, transform_named,
+    tree,
 };
+use byron_supervisors::testing::fail_start;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::support::{
-    LIMIT, Outcome, collect, collect_one, failure, get, ms, nobody, note, play, run, say,
-    say_and_reset,
+    LIMIT, Outcome, collect, collect_as, collect_one, failure, get, ms, nobody, note, play, run,
+    say, say_and_reset,
 };
 
 fn here(name: &str) -> TransformStep {
@@ -336,5 +339,21 @@ fn a_hundred_poems_wait_their_turn() {
                 .iter()
                 .all(|outcome| outcome.whole && outcome.heard == b"   POEM")
         );
+    });
+}
+
+#[test]
+fn a_transform_that_does_not_start_at_all_is_a_failure_at_once() {
+    run(async {
+        let server = poem("poem").await;
+        fail_start("/untransformed/rewritings/rewriting", 1);
+        let begin = Instant::now();
+        let config = strict(edited(&[server], vec![here("shout")]));
+        let outcomes = collect_as("untransformed", config).await;
+        let (kind, message) = failure(&outcomes[0]);
+        assert_eq!(kind, FailureKind::Transform);
+        let begins = "shout: the transform did not start: ";
+        assert!(message.starts_with(begins), "{message}");
+        assert!(begin.elapsed() < ATTEMPT_OVERDUE);
     });
 }

@@ -4,13 +4,17 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use byron_actors::{
-    ClientConfig, Expectation, FailureKind, Patience, PoemHash, Target, Whereabouts,
+    ATTEMPT_OVERDUE, ClientConfig, Expectation, FailureKind, Manner, Patience, PoemHash, Target,
+    Whereabouts,
 };
+use byron_supervisors::testing::fail_start;
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::support::{
-    collect_one, failure, get, hasty, ms, nobody, once, play, run, say, say_and_reset, target,
+    collect_as, collect_one, failure, get, hasty, ms, nobody, once, play, run, say, say_and_reset,
+    serve, target,
 };
 
 fn expecting(addr: std::net::SocketAddr, expectation: Expectation) -> ClientConfig {
@@ -325,5 +329,26 @@ fn calling_a_download_off_closes_its_socket() {
         assert_eq!(failure(&outcomes[0]), (FailureKind::Cancelled, "cancelled"));
         is_closed.await.unwrap();
         byron_actors::tree::stop(&client, crate::support::LIMIT).await;
+    });
+}
+
+#[test]
+fn a_download_that_does_not_start_at_all_is_a_failure_at_once() {
+    run(async {
+        let served = serve("a poem", Manner::default()).await;
+        fail_start("/unstarted/downloads/download", 1);
+        let begin = Instant::now();
+        let outcomes = collect_as("unstarted", get(&[served.addr(), served.addr()])).await;
+        let lost: Vec<_> = outcomes.iter().filter(|outcome| !outcome.whole).collect();
+        assert_eq!(lost.len(), 1);
+        let (kind, message) = failure(lost[0]);
+        assert_eq!(kind, FailureKind::Io);
+        assert!(
+            message.starts_with("the download did not start: "),
+            "{message}"
+        );
+        assert_eq!(lost[0].attempts, 0);
+        assert!(begin.elapsed() < ATTEMPT_OVERDUE);
+        served.stop().await;
     });
 }
