@@ -1,6 +1,7 @@
 //! What the program needs of the machine it runs on: signals, logs, what was open before it, and a thread for the actors.
 
 use std::mem;
+use std::panic;
 use std::thread;
 
 use actix::System;
@@ -22,13 +23,15 @@ pub fn beside<T: Send + 'static, F>(
     actors: impl FnOnce() -> F + Send + 'static,
 ) -> thread::JoinHandle<T>
 where
-    F: Future<Output = T>,
+    F: Future<Output = T> + 'static,
 {
     thread::Builder::new()
         .name("actors".to_owned())
         .spawn(move || {
             let system = System::new();
-            let outcome = system.block_on(async move { actors().await });
+            // As a task it is woken like an actor; to wake what the system itself runs takes a system call each time.
+            let outcome = system.block_on(async move { actix_rt::spawn(actors()).await });
+            let outcome = outcome.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
             // Dropped, it would wait for every name that is being looked up, which nothing can call off.
             mem::forget(system);
             outcome

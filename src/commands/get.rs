@@ -4,6 +4,7 @@
 //! not take bytes keeps this thread waiting, and through the credit of each poem, in the end, the servers: never the
 //! actors' clocks.
 
+mod bundle;
 mod presenter;
 mod sink;
 
@@ -18,6 +19,7 @@ use byron_actors::{
 use byron_supervisors::ExitReason;
 use tokio::time::{Instant, sleep_until};
 
+use self::bundle::Bundles;
 pub(super) use self::presenter::Presenter;
 pub(super) use self::sink::SinkError;
 use super::endpoints::{SSL_NOTICE, transform_steps, whereabouts};
@@ -39,8 +41,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(2).saturating_add(STOP_TIMEOUT)
 pub(super) enum Told {
     /// A client was started, and can be called off.
     Begun(ClientHandle),
-    /// Something happened to a poem.
-    Event(Event),
+    /// Things happened to the poems, in this order.
+    Events(Vec<Event>),
     /// Something for the person who watches.
     Say(String),
     /// Time has passed.
@@ -146,10 +148,11 @@ pub(super) async fn forward(
     let mut gathered = Gathered::default();
     // It takes nothing new and ends when all is there, also without being told to; at the latest when it was told to.
     let mut deadline = None;
+    let mut bundles = Bundles::of(events);
     loop {
         let next = tokio::select! {
-            event = events.recv() => match event {
-                Some(event) => Told::Event(event),
+            events = bundles.next() => match events {
+                Some(events) => Told::Events(events),
                 None => return gathered,
             },
             _ = tick.tick(), if ticks => Told::Tick,
@@ -180,8 +183,15 @@ pub(super) async fn forward(
                 Told::Interrupted(Request::Terminate)
             }
         };
-        if let Told::Event(Event::Done { poems, failed }) = next {
-            gathered.counts = Some((poems, failed));
+        if let Told::Events(events) = &next
+            && let Some(Event::Done { poems, failed }) = events.last()
+        {
+            gathered.counts = Some((*poems, *failed));
+        }
+        if let Told::Interrupted(_) = next
+            && let Some(before) = bundles.take()
+        {
+            let _ = told.send(Told::Events(before));
         }
         if told.send(next).is_err() || gathered.counts.is_some() {
             return gathered;

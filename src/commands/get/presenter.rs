@@ -22,6 +22,9 @@ use crate::present::progress::{
     classic_finished, classic_total, status_text,
 };
 
+/// How long lines that were rewritten stay as they are, if more happens meanwhile: nobody can read faster.
+const SHOWN_FOR: Duration = Duration::from_millis(50);
+
 /// The width of a terminal that does not say.
 const COLUMNS_DEFAULT: usize = 80;
 
@@ -31,6 +34,7 @@ pub(in crate::commands) struct Presenter {
     tasks: Vec<Task>,
     sink: Sink,
     display: Display,
+    shown_at: Option<Instant>,
     json: Option<JsonLines>,
     verbosity: Verbosity,
     expected_bytes: Option<u64>,
@@ -105,6 +109,7 @@ impl Presenter {
             labels,
             sink: Sink::new(config, stdout_is_terminal)?,
             display,
+            shown_at: None,
             json: config.json,
             verbosity: config.verbosity,
             expected_bytes: config.expected.bytes,
@@ -143,13 +148,17 @@ impl Presenter {
             match told {
                 Told::Begun(client) => self.client = Some(client),
                 Told::Say(line) => self.say(&line),
-                Told::Tick => {}
+                Told::Tick => self.shown_at = None,
                 Told::Interrupted(request) => self.request = Some(request),
-                Told::Event(Event::Done { .. }) => {
-                    self.sink.close()?;
-                    return self.conclude();
+                Told::Events(events) => {
+                    for event in events {
+                        if let Event::Done { .. } = event {
+                            self.sink.close()?;
+                            return self.conclude();
+                        }
+                        self.event(event)?;
+                    }
                 }
-                Told::Event(event) => self.event(event)?,
             }
             self.show();
         }
@@ -191,7 +200,10 @@ impl Presenter {
                     self.tasks[task].bytes = 0;
                 }
                 self.tasks[task].bytes += bytes;
-                self.hide_status();
+                // Only what is not kept for later comes between the lines.
+                if self.sink.head().is_none_or(|head| head == task) {
+                    self.hide_status();
+                }
                 let written = if self.keeps_lines {
                     self.whole_lines(task, &chunk.bytes)
                 } else {
@@ -454,7 +466,13 @@ impl Presenter {
 
     // ---- the screen
 
+    /// Rewrites the lines, unless they were rewritten just now; the next tick does then.
     fn show(&mut self) {
+        let was_shown = |at: Instant| at.elapsed() < SHOWN_FOR;
+        if !self.wants_ticks() || self.shown_at.is_some_and(was_shown) {
+            return;
+        }
+        self.shown_at = Some(Instant::now());
         let snapshots = self.snapshots();
         match &mut self.display {
             Display::Nothing | Display::Classic => {}
