@@ -41,7 +41,7 @@ impl Bench {
     /// How long one measurement takes.
     pub(crate) fn window(&self) -> Duration {
         if self.quick {
-            Duration::from_millis(500)
+            Duration::from_millis(250)
         } else {
             Duration::from_secs(2)
         }

@@ -27,7 +27,11 @@ pub(crate) struct Outcome {
     pub(crate) whole: u64,
     /// Answers that were not.
     pub(crate) wrong: u64,
+    /// Bytes heard, of those and of answers under way.
+    pub(crate) bytes: u64,
     pub(crate) elapsed: Duration,
+    /// What the meter counted meanwhile.
+    pub(crate) metered: Duration,
     /// From the connect to the end of each answer.
     pub(crate) latencies: Vec<Duration>,
 }
@@ -35,6 +39,10 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn per_second(&self) -> f64 {
         self.whole as f64 / self.elapsed.as_secs_f64()
+    }
+
+    pub(crate) fn megabytes_per_second(&self) -> f64 {
+        self.bytes as f64 / 1e6 / self.elapsed.as_secs_f64()
     }
 
     /// The latency that a part of all were faster than, in milliseconds.
@@ -55,23 +63,42 @@ struct Client {
     heard: usize,
 }
 
-/// Runs the clients for so long; those that are under way at the end are dropped and not counted.
-pub(crate) fn run(wanted: &Wanted<'_>, duration: Duration) -> Result<Outcome> {
+/// Runs the clients for so long, after a quarter of that which is not counted: as many answers are under way at the beginning as
+/// at the end. `meter` is read at both.
+pub(crate) fn run(
+    wanted: &Wanted<'_>,
+    duration: Duration,
+    meter: impl Fn() -> Result<Duration>,
+) -> Result<Outcome> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 256 * 1024];
     let mut outcome = Outcome::default();
     let mut clients = Vec::with_capacity(wanted.clients);
-    let begin = wall();
     for number in 0..wanted.clients {
         clients.push(connect(&poll, wanted, number)?);
     }
-    while wall() - begin < duration {
+    let mut begin = wall();
+    let mut metered = Duration::ZERO;
+    let mut is_warm = false;
+    loop {
+        let now = wall();
+        if !is_warm && now - begin >= duration / 4 {
+            is_warm = true;
+            outcome = Outcome::default();
+            metered = meter()?;
+            begin = wall();
+        } else if is_warm && now - begin >= duration {
+            break;
+        }
         poll.poll(&mut events, Some(Duration::from_millis(50)))?;
         for event in &events {
             let number = event.token().0;
             let client: &mut Client = &mut clients[number];
-            match step(client, wanted, &mut buffer) {
+            let before = client.heard;
+            let step = step(client, wanted, &mut buffer);
+            outcome.bytes += (client.heard - before) as u64;
+            match step {
                 Step::GoesOn => {}
                 Step::Over { whole } => {
                     if whole {
@@ -86,7 +113,8 @@ pub(crate) fn run(wanted: &Wanted<'_>, duration: Duration) -> Result<Outcome> {
         }
     }
     outcome.elapsed = wall() - begin;
-    if outcome.whole == 0 {
+    outcome.metered = meter()? - metered;
+    if outcome.bytes == 0 {
         bail!(
             "nobody on port {} said what was expected in {duration:?}",
             wanted.port

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use byron_benches::pin;
@@ -225,16 +226,14 @@ pub(super) fn window(
     wanted: &Wanted<'_>,
 ) -> Result<(Outcome, f64)> {
     let duration = bench.window();
-    let before = process.cpu()?;
     let outcome = std::thread::scope(|scope| {
         let load = scope.spawn(|| {
             pin(1);
-            load::run(wanted, duration)
+            load::run(wanted, duration, || process.cpu())
         });
         load.join().expect("a load does not panic")
     })?;
-    let spent = process.cpu()? - before;
-    let each = spent.as_secs_f64() * 1e6 / outcome.whole as f64;
+    let each = outcome.metered.as_secs_f64() * 1e6 / outcome.whole as f64;
     Ok((outcome, each))
 }
 
@@ -265,7 +264,7 @@ fn large(bench: &Bench) -> Result<Table> {
                 hears: &poem,
             };
             match window(bench, process, &wanted) {
-                Ok((outcome, _)) => table.add(who, outcome.per_second() * BYTES as f64 / 1e6),
+                Ok((outcome, _)) => table.add(who, outcome.megabytes_per_second()),
                 Err(error) => table.miss(who, error),
             }
         }
@@ -316,7 +315,7 @@ pub(super) fn saturate(bench: &Bench, port: u16, clients: usize, poem: &[u8]) ->
     let duration = bench.window();
     let outcomes = std::thread::scope(|scope| {
         let loads: Vec<_> = (0..2)
-            .map(|_| scope.spawn(|| load::run(&wanted, duration)))
+            .map(|_| scope.spawn(|| load::run(&wanted, duration, || Ok(Duration::ZERO))))
             .collect();
         loads
             .into_iter()
