@@ -50,7 +50,7 @@ impl Growth {
             None => self.points.push(Point {
                 size,
                 row: Row {
-                    who: number(size),
+                    who: size.to_string(),
                     samples: vec![cost],
                 },
             }),
@@ -121,7 +121,7 @@ fn draw_one(
         .caption(&growth.title, ("sans-serif", 15))
         .margin(12)
         .x_label_area_size(36)
-        .y_label_area_size(52)
+        .y_label_area_size(64)
         .build_cartesian_2d(
             (first.size * 0.8..last.size * 1.25).log_scale(),
             0.0..most * 1.15,
@@ -133,7 +133,8 @@ fn draw_one(
         .x_desc(&growth.of)
         .y_desc(&growth.unit)
         .axis_desc_style(("sans-serif", 12))
-        .x_label_formatter(&|size| number(*size))
+        .x_label_formatter(&f64::to_string)
+        .y_label_formatter(&f64::to_string)
         .draw()
         .map_err(told)?;
     let median = |point: &Point| (point.size, point.row.median());
@@ -174,7 +175,7 @@ mod tests {
         assert_eq!(
             growth.markdown(),
             "### Growth: poems\n\nus, less is better\n\n| clients | median | least | most | to a tenth of it |\n\
-             | ---: | ---: | ---: | ---: | ---: |\n| 16.0 | 11.0 | 10.0 | 12.0 |  |\n| 50.0 | 12.0 | 12.0 | 12.0 |  |\n\
+             | ---: | ---: | ---: | ---: | ---: |\n| 16 | 11.0 | 10.0 | 12.0 |  |\n| 50 | 12.0 | 12.0 | 12.0 |  |\n\
              | 160 | 22.0 | 22.0 | 22.0 | 2.00 (!) |\n"
         );
     }

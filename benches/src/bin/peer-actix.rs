@@ -54,7 +54,7 @@ async fn recite(
         }
     }
     reader.shutdown().await?;
-    let mut said = [0; 4096];
+    let mut said = [0; 256];
     let _ = timeout(LINGER, async {
         while reader.read(&mut said).await.is_ok_and(|read| read > 0) {}
     })

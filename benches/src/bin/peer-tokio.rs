@@ -138,7 +138,7 @@ async fn recite(mut reader: TcpStream, poem: Arc<[u8]>, pace: Pace) -> Result<()
     };
     reader.shutdown().await?;
     if lingers {
-        let mut said = [0; 4096];
+        let mut said = [0; 256];
         let _ = timeout(LINGER, async {
             while reader.read(&mut said).await.is_ok_and(|read| read > 0) {}
         })
@@ -182,7 +182,7 @@ async fn answer(mut client: TcpStream) -> Result<()> {
             .write_all(format!("{}:{poem},", poem.len()).as_bytes())
             .await?;
         client.shutdown().await?;
-        let mut rest = [0; 4096];
+        let mut rest = [0; 256];
         let _ = timeout(LINGER, async {
             while client.read(&mut rest).await.is_ok_and(|read| read > 0) {}
         })
