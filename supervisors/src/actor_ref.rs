@@ -26,7 +26,6 @@ use crate::process::{Core, MailboxView, Observer, Process, Started, TrapExit};
 pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) core: Core,
     pub(crate) queue: QueueOf<A>,
-    pub(crate) is_bounded: bool,
 }
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
@@ -37,7 +36,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        if !self.is_bounded {
+        if !self.core.is_bounded {
             let posted = self.queue.lock().push(letter);
             return posted.map(|()| 0).map_err(Refused::Dead);
         }

@@ -167,7 +167,7 @@ pub enum OnRestart {
 
 /// Starts an incarnation, with the mailbox that its supervisor keeps for it, if it does.
 pub(crate) type StartFn =
-    dyn Fn(Placement, Supervision, Option<Arc<dyn KeptMailbox>>) -> Pid + Send + Sync;
+    dyn Fn(Placement, Box<Supervision>, Option<Arc<dyn KeptMailbox>>) -> Pid + Send + Sync;
 
 /// Makes the mailbox that a supervisor keeps for one child: the copies of a spec have each their own.
 type KeepFn = fn(Mailbox) -> Arc<dyn KeptMailbox>;

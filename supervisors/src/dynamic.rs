@@ -3,7 +3,9 @@
 //! A child is started, restarted and forgotten in constant time, whatever the others do. A start has no time limit of
 //! its own; nobody else waits for it.
 
+mod answers;
 mod children;
+mod ending;
 mod life;
 mod operated;
 
@@ -83,8 +85,8 @@ impl DynamicFlags {
     }
 }
 
-type OnceFn = dyn FnOnce(Supervision) -> Pid + Send;
-type ManyFn = dyn Fn(Supervision) -> Pid + Send + Sync;
+type OnceFn = dyn FnOnce(Box<Supervision>) -> Pid + Send;
+type ManyFn = dyn Fn(Box<Supervision>) -> Pid + Send + Sync;
 
 enum Start {
     Once(Option<Box<OnceFn>>),
@@ -397,7 +399,11 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
         StartDynamicChild(start): StartDynamicChild,
         ctx: &mut Context<Self>,
     ) -> Self::Result {
-        let count = self.shared().lock().len();
+        let (count, path) = {
+            let shared = self.shared();
+            let children = shared.lock();
+            (children.len(), children.path.numbered(self.next_number))
+        };
         if self.ending.is_some() {
             return Promise::ready(Err(StartChildError::Failed(ExitReason::SHUTDOWN)));
         }
@@ -410,6 +416,7 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
         let child = Box::new(Child {
             start,
             number,
+            path,
             ordinal: 0,
             incarnation: 0,
             restarts: 0,
@@ -495,7 +502,7 @@ impl Handler<GetChildSpec> for DynamicSupervisor {
 
 #[cfg(test)]
 mod tests {
-    use super::life::kill;
+    use super::ending::kill;
     use super::*;
     use crate::monitor::exited;
 

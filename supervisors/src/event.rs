@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::mem;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -16,7 +17,7 @@ use tokio::sync::Notify;
 
 pub use self::details::{EventDetails, TAKEN_ALONG_MAX, TakenAlong};
 use crate::exit::ExitReason;
-use crate::panics::{contained, drop_contained};
+use crate::panics::{contained, drop_contained, drop_each};
 use crate::path::Path;
 use crate::pid::Pid;
 
@@ -194,11 +195,24 @@ pub(crate) struct Draft<'a> {
 }
 
 struct Ring {
-    /// With the bytes of each.
-    events: VecDeque<(Event, usize)>,
+    /// With the bytes of each. Boxed, for they come and go all the time, and are too large to be moved about.
+    events: VecDeque<(Box<Event>, usize)>,
     bytes: usize,
     last: u64,
     dropped: u64,
+}
+
+impl Ring {
+    fn is_full(&self) -> bool {
+        self.events.len() > EVENTS_MAX || self.bytes > EVENT_BYTES_MAX
+    }
+
+    fn drop_oldest(&mut self) -> Option<Box<Event>> {
+        let (oldest, bytes) = self.events.pop_front()?;
+        self.bytes -= bytes;
+        self.dropped += 1;
+        Some(oldest)
+    }
 }
 
 static RING: Mutex<Ring> = Mutex::new(Ring {
@@ -208,10 +222,28 @@ static RING: Mutex<Ring> = Mutex::new(Ring {
     dropped: 0,
 });
 static CHANGED: LazyLock<Notify> = LazyLock::new(Notify::new);
+/// How many wait for an event.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// One of those who wait, until it is dropped.
+struct Waiter;
+
+impl Waiter {
+    fn new() -> Self {
+        WAITING.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Adds an event and returns its number.
 pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
-    let mut event = Event {
+    let mut event = Box::new(Event {
         seq: 0,
         at: SystemTime::now(),
         kind,
@@ -222,28 +254,33 @@ pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
         note: draft.note.map(String::into_boxed_str),
         details: draft.details,
         cause: (draft.cause != 0).then_some(draft.cause),
-    };
+    });
     let bytes = event.bytes();
     let mut old = None;
+    let mut older = Vec::new();
     let seq = {
         let mut ring = RING.lock();
         ring.last += 1;
         event.seq = ring.last;
         ring.bytes += bytes;
         ring.events.push_back((event, bytes));
-        while ring.events.len() > EVENTS_MAX || ring.bytes > EVENT_BYTES_MAX {
-            let Some((dropped, bytes)) = ring.events.pop_front() else {
-                break;
-            };
-            ring.bytes -= bytes;
-            ring.dropped += 1;
-            old.get_or_insert_with(Vec::new).push(dropped);
+        if ring.is_full() {
+            old = ring.drop_oldest();
+        }
+        while ring.is_full() {
+            older.extend(ring.drop_oldest());
         }
         ring.last
     };
     // Reasons hold errors of the user's, whose Drop is not run under our lock, and may panic.
     drop_contained(old);
-    CHANGED.notify_waiters();
+    if !older.is_empty() {
+        drop_each(older);
+    }
+    // Whoever waits said so before it looked, under the lock: either it has seen this event, or it is seen here.
+    if WAITING.load(Ordering::Relaxed) > 0 {
+        CHANGED.notify_waiters();
+    }
     seq
 }
 
@@ -296,7 +333,7 @@ fn page(seq: u64, count_max: usize) -> Events {
             .iter()
             .skip(skip)
             .take(count_max)
-            .map(|(event, _)| event.clone())
+            .map(|(event, _)| Event::clone(event))
             .collect(),
         missed: first.saturating_sub(next),
         dropped: ring.dropped,
@@ -311,7 +348,7 @@ pub fn causes_of(seq: u64) -> Vec<Event> {
     let first = ring.events.front().map_or(0, |(event, _)| event.seq);
     let event = |seq: u64| {
         let at = usize::try_from(seq.checked_sub(first)?).ok()?;
-        ring.events.get(at).map(|(event, _)| event)
+        ring.events.get(at).map(|(event, _)| &**event)
     };
     let mut chain: Vec<Event> = Vec::new();
     let mut next = event(seq);
@@ -330,12 +367,13 @@ pub fn exit_event(pid: Pid) -> Option<Event> {
     let mut newest_first = ring.events.iter().rev().map(|(event, _)| event);
     newest_first
         .find(|event| event.kind == EventKind::Exit && event.pid == Some(pid))
-        .cloned()
+        .map(|event| Event::clone(event))
 }
 
 /// Waits until there are events after number `seq`, and returns them, at most [`EVENTS_PER_LOOK`]: whoever is far behind
 /// keeps those who record events waiting for a moment only.
 pub async fn next_events(seq: u64) -> Events {
+    let _waiter = Waiter::new();
     loop {
         let changed = CHANGED.notified();
         tokio::pin!(changed);

@@ -79,6 +79,9 @@ pub(crate) fn catch<T>(pid: Pid, f: impl FnOnce() -> T) -> Result<T, Caught> {
 
 /// Drops a value that may panic while it is dropped.
 pub(crate) fn drop_contained<T>(value: T) -> Option<Caught> {
+    if !mem::needs_drop::<T>() {
+        return None;
+    }
     panic::catch_unwind(AssertUnwindSafe(move || drop(value)))
         .map_err(Caught::new)
         .err()

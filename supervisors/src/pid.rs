@@ -109,13 +109,16 @@ const SHARDS: usize = 64;
 /// A shard this small is not worth shrinking.
 const PLACES_MIN: usize = 256;
 
-type Shard = Mutex<PidMap<Arc<dyn Process>>>;
+/// On cache lines of its own: neighbours are of other arbiters as often as not.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard(Mutex<PidMap<Arc<dyn Process>>>);
 
 static TABLE: LazyLock<Box<[Shard]>> =
-    LazyLock::new(|| (0..SHARDS).map(|_| Mutex::default()).collect());
+    LazyLock::new(|| (0..SHARDS).map(|_| Shard::default()).collect());
 
-fn shard(pid: Pid) -> &'static Shard {
-    &TABLE[(pid.as_u64() % SHARDS as u64) as usize]
+fn shard(pid: Pid) -> &'static Mutex<PidMap<Arc<dyn Process>>> {
+    &TABLE[(pid.as_u64() % SHARDS as u64) as usize].0
 }
 
 pub(crate) fn insert(process: Arc<dyn Process>) {

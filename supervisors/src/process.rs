@@ -10,6 +10,7 @@ use std::mem;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
@@ -25,7 +26,7 @@ use crate::exit::{Down, Exit, ExitReason, MonitorRef};
 use crate::fault::{CustomFault, Fate};
 use crate::path::Label;
 use crate::pid::{self, Pid, PidHasher};
-use crate::registry::Name;
+use crate::registry::{Name, Names};
 use crate::snapshot::Introspect;
 use crate::sys::{Request, Traced};
 use crate::vitals::{HANDLER_SLOW, Pulse};
@@ -157,7 +158,7 @@ pub(crate) struct Ties {
     pub(crate) links: PidSet,
     /// Processes whose parent this one is. They hear of its end; it hears of theirs by monitor.
     pub(crate) children: PidSet,
-    pub(crate) names: Vec<Name>,
+    pub(crate) names: Names,
     /// What the actor tells of itself in snapshots.
     pub(crate) details: Option<Arc<DetailsFn>>,
     /// What is to befall it on purpose; its task takes it.
@@ -198,8 +199,10 @@ pub(crate) struct Core {
     pid: Pid,
     kind: &'static str,
     label: Option<Label>,
-    born: Instant,
+    /// When its first turn began.
+    born: OnceLock<Instant>,
     control: AtomicU8,
+    pub(crate) is_bounded: bool,
     /// Messages handled so far, counted by the process itself.
     pub(crate) handled: AtomicU64,
     /// Messages that the process has taken out of its queue and not handled yet.
@@ -213,23 +216,25 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    #[inline]
     pub(crate) fn new(
         kind: &'static str,
         label: Option<Label>,
         state: State,
-        messages_per_turn: u32,
+        options: Options,
     ) -> Self {
         let is_static = label.as_ref().is_some_and(|label| !label.dynamic);
         Self {
             pid: Pid::next(),
             kind,
             label,
-            born: Instant::now(),
+            born: OnceLock::new(),
             control: AtomicU8::new(0),
+            is_bounded: options.mailbox != Mailbox::UNBOUNDED,
             handled: AtomicU64::new(0),
             taken: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
-            messages_per_turn: messages_per_turn.max(1),
+            messages_per_turn: options.messages_per_turn.max(1),
             pulse: Pulse::new(is_static),
             introspect: OnceLock::new(),
             state: Mutex::new(state),
@@ -248,8 +253,14 @@ impl Core {
         self.label.as_ref()
     }
 
+    /// When its first turn began; now, if there was none yet.
     pub(crate) fn born(&self) -> Instant {
-        self.born
+        self.born.get().copied().unwrap_or_else(Instant::now)
+    }
+
+    /// How long it has run.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.born.get().map_or(Duration::ZERO, Instant::elapsed)
     }
 
     pub(crate) fn introspect(&self) -> Option<&Arc<dyn Introspect>> {
@@ -295,16 +306,24 @@ impl Core {
 
     /// A turn begins.
     pub(crate) fn begin_turn(&self) {
-        self.pulse.begin_turn(self.born.elapsed());
+        let since_birth = match self.born.get() {
+            Some(born) => born.elapsed(),
+            // One look at the clock is enough for both.
+            None => {
+                self.born.get_or_init(Instant::now);
+                Duration::ZERO
+            }
+        };
+        self.pulse.begin_turn(since_birth);
     }
 
     /// The turn is over.
     pub(crate) fn end_turn(&self, is_waiting: bool) {
-        let since_birth = self.born.elapsed();
+        let since_birth = self.uptime();
         self.pulse.set_waiting(is_waiting, since_birth);
         let took = self.pulse.end_turn(since_birth);
         if took > HANDLER_SLOW {
-            let doing = self.pulse.last_doing(self.born + since_birth - took);
+            let doing = self.pulse.last_doing(self.born() + since_birth - took);
             self.tell_note(
                 EventKind::HandlerSlow,
                 format!("a turn took {took:.1?}, at the end {doing}"),

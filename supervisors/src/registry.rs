@@ -6,13 +6,18 @@ use std::sync::{Arc, LazyLock};
 
 use actix::Actor;
 use parking_lot::RwLock;
+use smallvec::SmallVec;
 
 use crate::actor_ref::ActorRef;
 use crate::context::Context;
 use crate::pid::{self, Pid};
+use crate::process::Core;
 
 /// A registered name.
 pub type Name = Arc<str>;
+
+/// The names of one process: one, as a rule.
+pub(crate) type Names = SmallVec<[Name; 1]>;
 
 static NAMES: LazyLock<RwLock<HashMap<Name, Pid>>> = LazyLock::new(RwLock::default);
 
@@ -33,10 +38,14 @@ pub enum RegisterError {
 /// # Errors
 /// The name is taken, or the process is dead.
 pub fn register(name: impl Into<Name>, pid: Pid) -> Result<(), RegisterError> {
-    let name = name.into();
     let process = pid::lookup(pid).ok_or(RegisterError::NoProc(pid))?;
+    register_core(name.into(), process.core())
+}
+
+pub(crate) fn register_core(name: Name, core: &Core) -> Result<(), RegisterError> {
+    let pid = core.pid();
     // The process's lock first and the table's second; `release` never holds both.
-    let mut state = process.core().state();
+    let mut state = core.state();
     if state.dead.is_some() {
         return Err(RegisterError::NoProc(pid));
     }
@@ -98,10 +107,10 @@ pub(crate) fn release(pid: Pid, own: &[Name]) {
     }
     let mut names = NAMES.write();
     for name in own {
-        if let Entry::Occupied(taken) = names.entry(Arc::clone(name))
-            && *taken.get() == pid
-        {
-            taken.remove();
+        let owner = names.remove(name);
+        if let Some(owner) = owner.filter(|owner| *owner != pid) {
+            // It has changed hands.
+            names.insert(Arc::clone(name), owner);
         }
     }
 }

@@ -10,6 +10,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+
 use crate::child_spec::{ChildId, Shutdown};
 use crate::event::crash_id;
 use crate::exit::ExitReason;
@@ -52,7 +55,13 @@ pub(crate) struct Effect<'a> {
 }
 
 impl Crash {
-    pub(crate) fn new(core: &Core, reason: &ExitReason, end: &End, event: u64) -> Self {
+    pub(crate) fn new(
+        core: &Core,
+        reason: &ExitReason,
+        end: &End,
+        uptime: Duration,
+        event: u64,
+    ) -> Self {
         Self {
             pid: core.pid(),
             path: core.label().map(|label| label.path.clone()),
@@ -63,7 +72,7 @@ impl Crash {
             mailbox_capacity: end.mailbox_capacity,
             waits_for: core.pulse.waiting(core.born()).and_then(|wait| wait.on),
             state: end.state.as_deref().map(str::to_owned),
-            uptime: core.born().elapsed(),
+            uptime,
             children: end.children,
             event,
             is_told: AtomicBool::new(false),
@@ -159,6 +168,16 @@ pub(crate) struct Offender {
     pub(crate) significant: bool,
     pub(crate) shutdown: Shutdown,
     pub(crate) child_type: &'static str,
+}
+
+/// Whether anybody can hear of this: most reports are made for nobody, at the cost of what they would say.
+pub(crate) fn is_heard(level: Level) -> bool {
+    level <= LevelFilter::current()
+}
+
+/// The level of a supervisor's report; a crash has its own.
+pub(crate) fn level(is_crash: bool) -> Level {
+    if is_crash { Level::DEBUG } else { Level::ERROR }
 }
 
 /// SUPERVISOR REPORT; of a crash, which has its own report, if `is_crash`.

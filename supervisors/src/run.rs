@@ -119,7 +119,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         {
             live.give_mail_back();
         }
-        if self.shared.is_bounded {
+        if core.is_bounded {
             let queue = self.shared.queue.lock();
             end.mailbox_capacity = queue.bound.as_ref().map(|bound| bound.capacity);
         }

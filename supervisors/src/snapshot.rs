@@ -339,7 +339,7 @@ fn node(child: ChildView, children_max: usize) -> Node {
         actor: core.map_or("", |core| core.kind()),
         mailbox_len: vitals.as_ref().and_then(|vitals| vitals.mailbox_len),
         handled: core.map_or(0, |core| core.handled.load(Ordering::Relaxed)),
-        uptime: core.map(|core| core.born().elapsed()),
+        uptime: core.map(Core::uptime),
         details: core.map_or_else(Vec::new, details),
         flags: Flags::default(),
         vitals,

@@ -22,7 +22,7 @@ use crate::panics::{self, catch, drop_contained, drop_each};
 use crate::path::{Label, Path};
 use crate::pid;
 use crate::process::{Core, End, Monitor, Observer, Options, Process, State};
-use crate::registry::{Name, register};
+use crate::registry::{Names, register_core};
 use crate::run::{Init, InitFuture, Run};
 use crate::signal;
 
@@ -121,7 +121,8 @@ pub struct Spawn {
     monitor: Option<Arc<dyn Observer>>,
     link: Option<Arc<dyn Process>>,
     options: Options,
-    pub(crate) supervision: Option<Supervision>,
+    /// Boxed, for it is large, and is handed on from hand to hand; most processes have none.
+    pub(crate) supervision: Option<Box<Supervision>>,
 }
 
 /// What a supervisor adds to a child's start.
@@ -131,7 +132,7 @@ pub(crate) struct Supervision {
     pub(crate) starter: Arc<dyn Observer>,
     pub(crate) label: Label,
     /// Registered before anything of the process runs; where one is taken, the start fails.
-    pub(crate) names: Vec<Name>,
+    pub(crate) names: Names,
     pub(crate) options: Options,
     pub(crate) cause: u64,
     /// What tells its fate, while failures are rehearsed.
@@ -188,7 +189,7 @@ impl Spawn {
         self
     }
 
-    pub(crate) fn supervised(mut self, supervision: Supervision) -> Self {
+    pub(crate) fn supervised(mut self, supervision: Box<Supervision>) -> Self {
         self.monitor = Some(Arc::clone(&supervision.starter));
         self.options = supervision.options;
         self.supervision = Some(supervision);
@@ -317,8 +318,9 @@ impl<P: Process + 'static> Launch<P> {
         });
         let (mut label, mut starter, mut cause, mut parent) = (None, None, 0, None);
         let mut lot = None;
-        let mut names = Vec::new();
+        let mut names = Names::new();
         if let Some(supervision) = supervision {
+            let supervision = *supervision;
             (label, starter, cause, parent, names) = (
                 Some(supervision.label),
                 Some(supervision.starter),
@@ -329,12 +331,7 @@ impl<P: Process + 'static> Launch<P> {
             lot = supervision.lot;
             state.parent = parent.as_ref().map(|parent| parent.core().pid());
         }
-        let process = Arc::new(make(Core::new(
-            kind,
-            label,
-            state,
-            options.messages_per_turn,
-        )));
+        let process = Arc::new(make(Core::new(kind, label, state, options)));
         let core = process.core();
         let pid = core.pid();
         pid::insert(Arc::clone(&process) as Arc<dyn Process>);
@@ -348,7 +345,7 @@ impl<P: Process + 'static> Launch<P> {
             core.signal(Some(link.core().pid()), ExitReason::NoProc, 0);
         }
         for name in names {
-            if let Err(error) = register(name, pid) {
+            if let Err(error) = register_core(name, core) {
                 core.signal(None, ExitReason::error(error), cause);
             }
         }
@@ -400,11 +397,7 @@ impl<A: Actor<Context = Context<A>>> Launch<Shared<A>> {
     fn of_actor(spawn: Spawn, kept: Option<Arc<Kept<A>>>) -> (Self, Option<MonitorRef>) {
         let mailbox = spawn.options.mailbox;
         let queue = kept.map_or_else(|| QueueOf::Own(Mutex::new(Queue::new(mailbox))), Kept::open);
-        Self::new(spawn, any::type_name::<A>(), |core| Shared {
-            core,
-            queue,
-            is_bounded: mailbox != Mailbox::UNBOUNDED,
-        })
+        Self::new(spawn, any::type_name::<A>(), |core| Shared { core, queue })
     }
 
     fn actor(&self) -> ActorRef<A> {

@@ -31,6 +31,7 @@ use crate::path::Path;
 use crate::pid::Pid;
 use crate::process::{Observer, Options, Process, Started};
 use crate::promise::Promise;
+use crate::registry::Names;
 use crate::snapshot::{self, ChildState};
 use crate::spawn::{Spawn, Supervision, root_label};
 
@@ -125,16 +126,16 @@ where
 {
     let (sender, receiver) = oneshot::channel();
     let starter = Arc::new(RootStarter(Mutex::new(Some(sender))));
-    let supervision = Supervision {
+    let supervision = Box::new(Supervision {
         parent: None,
         starter,
         label: root_label(name),
-        names: Vec::new(),
+        names: Names::new(),
         options: Options::default(),
         cause: 0,
         // Nobody is above it who would start it again.
         lot: None,
-    };
+    });
     let (actor, _) = Spawn::new().supervised(supervision).start_here(make);
     snapshot::add_root(actor.pid());
     receiver
@@ -273,7 +274,7 @@ impl Handler<StartChild> for Supervisor {
     type Result = Promise<Result<Option<Pid>, StartChildError>>;
 
     fn handle(&mut self, StartChild(spec): StartChild, _: &mut Context<Self>) -> Self::Result {
-        self.queue(|promise| Op::Start(spec, promise))
+        self.queue(|promise| Op::Start(Box::new(spec), promise))
     }
 }
 

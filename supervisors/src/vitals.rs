@@ -127,7 +127,7 @@ impl Vitals {
                 .and_then(|turns| turns.quantile(share))
         };
         Self {
-            uptime: core.born().elapsed(),
+            uptime: core.uptime(),
             suspended: core.is_suspended(),
             mailbox_len,
             mailbox_capacity: mailbox.capacity(),

@@ -26,11 +26,13 @@ use crate::supervisor::{ChildSpecInfo, StartChildError};
 pub(super) struct Child {
     pub(super) start: Start,
     pub(super) number: u64,
+    pub(super) path: Path,
     /// Its number among all of its template, while failures are rehearsed; 0 until then.
     pub(super) ordinal: u64,
     pub(super) incarnation: u32,
     pub(super) restarts: u32,
     pub(super) failures: u32,
+    /// Where there is a backoff: since when it has run.
     pub(super) started_at: Option<Instant>,
     pub(super) last_exit: Option<Box<LastExit>>,
     pub(super) state: ChildState,
@@ -52,22 +54,25 @@ pub(super) struct Child {
 impl Child {
     /// How often it has failed in a row, if it failed now.
     pub(super) fn failures_now(&self, flags: &DynamicFlags) -> u32 {
-        let lived = self.started_at.map(|at| at.elapsed());
         let is_stable = flags
             .backoff
-            .zip(lived)
-            .is_some_and(|(backoff, lived)| lived >= backoff.reset_after);
+            .zip(self.started_at)
+            .is_some_and(|(backoff, at)| at.elapsed() >= backoff.reset_after);
         if is_stable { 0 } else { self.failures }
     }
 
     pub(super) fn note_exit(&mut self, down: &Down, flags: &DynamicFlags) {
         self.failures = self.failures_now(flags);
         self.started_at = None;
-        self.last_exit = Some(Box::new(LastExit {
+        let exit = LastExit {
             reason: down.reason.clone(),
             at: SystemTime::now(),
             event: down.event,
-        }));
+        };
+        match &mut self.last_exit {
+            Some(last_exit) => **last_exit = exit,
+            None => self.last_exit = Some(Box::new(exit)),
+        }
     }
 
     /// The event of its last exit, or 0: the cause of what is done about it.
@@ -175,12 +180,7 @@ impl Children {
 
     /// A process of a child has ended. Answers the exit that is forgotten for this one, to be dropped outside the lock.
     #[must_use]
-    pub(super) fn note_end(
-        &mut self,
-        number: u64,
-        incarnation: u32,
-        down: &Down,
-    ) -> Option<DynamicExit> {
+    pub(super) fn note_end(&mut self, child: &Child, down: &Down) -> Option<DynamicExit> {
         self.counts.ended += 1;
         if down.reason.is_normal() {
             return None;
@@ -192,8 +192,8 @@ impl Children {
             None
         };
         self.exits.push_back(DynamicExit {
-            path: self.path.numbered(number),
-            incarnation,
+            path: child.path.clone(),
+            incarnation: child.incarnation,
             exit: LastExit {
                 reason: down.reason.clone(),
                 at: SystemTime::now(),
@@ -212,7 +212,7 @@ impl Children {
 
     fn view_of(&self, child: &Child) -> ChildView {
         ChildView {
-            path: self.path.numbered(child.number),
+            path: child.path.clone(),
             state: child.state.clone(),
             incarnation: child.incarnation,
             restarts: child.restarts,

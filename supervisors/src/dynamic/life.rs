@@ -1,4 +1,4 @@
-//! What a dynamic supervisor does: starts, ends, restarts, its own end. Nothing here waits.
+//! What becomes of the children of a dynamic supervisor: starts, ends, restarts. Nothing here waits.
 
 use std::fmt;
 use std::mem;
@@ -7,21 +7,24 @@ use std::time::SystemTime;
 
 use actix::AsyncContext;
 use tokio::time::Instant;
+use tracing::Level;
 
 use super::children::Child;
-use super::{DynamicFlags, DynamicSupervisor, Ending, Start, TryAgain, Unsettled};
+use super::ending::{is_shutdown_error, kill, note_error};
+use super::{DynamicSupervisor, Start, TryAgain};
 use crate::chaos::{self, Lot};
-use crate::child_spec::{AutoShutdown, ChildType, Restart, Shutdown};
+use crate::child_spec::{AutoShutdown, Restart};
 use crate::context::Context;
 use crate::event::{self, Draft, EventDetails, EventKind, TakenAlong};
 use crate::exit::{Down, ExitReason};
 use crate::path::Label;
-use crate::pid::{self, Pid};
+use crate::pid::Pid;
 use crate::process::{Options, Process, Started};
+use crate::registry::Names;
 use crate::report::{self, Effect, Offender, ReportContext};
 use crate::snapshot::{ChildState, human};
 use crate::spawn::Supervision;
-use crate::supervisor::{ChildCounts, ChildError, ChildInfo, StartChildError, chance};
+use crate::supervisor::{StartChildError, chance};
 
 impl DynamicSupervisor {
     // ---- starts
@@ -31,11 +34,11 @@ impl DynamicSupervisor {
         let children = self.shared();
         child.incarnation += 1;
         let label = Label {
-            path: children.lock().path.numbered(child.number),
+            path: child.path.clone(),
             incarnation: child.incarnation,
             dynamic: true,
         };
-        if child.ordinal == 0 {
+        if chaos::is_on() && child.ordinal == 0 {
             child.ordinal = chaos::next_ordinal(&children.lock().path, &self.flags.id);
         }
         let is_restarted =
@@ -44,7 +47,7 @@ impl DynamicSupervisor {
             template: Some((Arc::clone(&self.flags.id), child.ordinal)),
             is_restarted,
         });
-        let supervision = Supervision {
+        let supervision = Box::new(Supervision {
             parent: Some(Arc::clone(&ctx.shared) as Arc<dyn Process>),
             starter: Arc::clone(
                 self.starter
@@ -52,11 +55,11 @@ impl DynamicSupervisor {
                     .expect("a started supervisor can start"),
             ),
             label,
-            names: Vec::new(),
+            names: Names::new(),
             options: Options::default(),
             cause,
             lot,
-        };
+        });
         let pid = match &mut child.start {
             Start::Many(start) => start(supervision),
             Start::Once(start) => match start.take() {
@@ -109,7 +112,7 @@ impl DynamicSupervisor {
             ignored = children.remove(started.pid);
         } else if matches!(child.state, ChildState::Starting(_)) {
             child.last_good = Some(started.pid);
-            child.started_at = Some(Instant::now());
+            child.started_at = self.flags.backoff.map(|_| Instant::now());
             children.set_state(started.pid, ChildState::Running(started.pid));
         }
         children.starting.remove(&started.pid);
@@ -149,7 +152,7 @@ impl DynamicSupervisor {
         children.give_room_back();
         let was_starting = matches!(child.state, ChildState::Starting(_));
         children.starting.remove(&pid);
-        let forgotten = children.note_end(child.number, child.incarnation, &down);
+        let forgotten = children.note_end(&child, &down);
         child.crash = down.crash.take();
         drop(children);
         drop(forgotten);
@@ -363,95 +366,6 @@ impl DynamicSupervisor {
         self.launch(child, event, ctx);
     }
 
-    // ---- the supervisor's own end
-
-    /// Tells every child at once to stop, with one timer for all.
-    pub(super) fn end(&mut self, reason: ExitReason, cause: u64, ctx: &mut Context<Self>) {
-        if self.ending.is_some() {
-            return;
-        }
-        let draft = Draft {
-            reason: Some(&reason),
-            cause,
-            ..Draft::default()
-        };
-        let event = self.tell(EventKind::Stop, None, draft, ctx);
-        self.ending = Some(Ending {
-            reason,
-            cause,
-            errors: Vec::new(),
-        });
-        let shared = self.shared();
-        let mut children = shared.lock();
-        // Those that wait for a restart have no process to stop.
-        let waiting: Vec<_> = children
-            .iter()
-            .filter(|(_, child)| child.state.pid().is_none())
-            .map(|(pid, _)| pid)
-            .collect();
-        let forgotten: Vec<_> = waiting
-            .into_iter()
-            .filter_map(|pid| children.remove(pid))
-            .collect();
-        let pids: Vec<_> = children.iter().map(|(pid, _)| pid).collect();
-        for pid in &pids {
-            if let Some(ChildState::Running(_)) = children.get(*pid).map(|child| &child.state) {
-                children.set_state(*pid, ChildState::Stopping(*pid));
-            }
-        }
-        drop(children);
-        for child in forgotten {
-            for stopper in child.terminated {
-                stopper.tell();
-            }
-        }
-        for pid in pids {
-            self.stop_child(pid, event, ctx);
-        }
-        if let Shutdown::Timeout(limit) = self.flags.shutdown {
-            ctx.run_later(limit, move |supervisor, _| {
-                for (pid, _) in supervisor.shared().lock().iter() {
-                    kill(pid, event);
-                }
-            });
-        }
-        self.end_if_empty(ctx);
-    }
-
-    pub(super) fn stop_child(&self, pid: Pid, cause: u64, ctx: &Context<Self>) {
-        let Some(process) = pid::lookup(pid) else {
-            return;
-        };
-        match self.flags.shutdown {
-            Shutdown::BrutalKill => process.core().kill(cause),
-            _ => process
-                .core()
-                .signal(Some(ctx.pid()), ExitReason::SHUTDOWN, cause),
-        }
-    }
-
-    pub(super) fn end_if_empty(&mut self, ctx: &mut Context<Self>) {
-        if self.is_over || !self.shared().lock().is_empty() {
-            return;
-        }
-        let Some(ending) = &mut self.ending else {
-            return;
-        };
-        let (reason, cause) = (ending.reason.clone(), ending.cause);
-        for (reason, count) in mem::take(&mut ending.errors) {
-            self.report(
-                ReportContext::ShutdownError,
-                &reason,
-                None,
-                Some(count),
-                false,
-            );
-        }
-        self.is_over = true;
-        ctx.cause = cause;
-        ctx.exit(reason);
-    }
-
     // ---- telling
 
     pub(super) fn report(
@@ -462,6 +376,9 @@ impl DynamicSupervisor {
         children: Option<usize>,
         is_crash: bool,
     ) {
+        if !report::is_heard(report::level(is_crash)) {
+            return;
+        }
         let path = self.shared().lock().path.clone();
         let offender = Offender {
             id: Arc::clone(&self.flags.id),
@@ -477,7 +394,8 @@ impl DynamicSupervisor {
 
     /// It is decided what is done about a child's end: if it was a crash, that is reported.
     fn tell_crash(&self, child: &mut Child, effect: &dyn fmt::Display) {
-        let Some(crash) = child.crash.take() else {
+        let crash = child.crash.take();
+        let Some(crash) = crash.filter(|_| report::is_heard(Level::ERROR)) else {
             return;
         };
         let (path, budget) = {
@@ -505,11 +423,10 @@ impl DynamicSupervisor {
         draft: Draft<'_>,
         ctx: &Context<Self>,
     ) -> u64 {
-        let own = self.shared().lock().path.clone();
         let (path, pid, incarnation) = match child {
-            Some(child) => (own.numbered(child.number), None, child.incarnation),
+            Some(child) => (child.path.clone(), None, child.incarnation),
             None => (
-                own,
+                self.shared().lock().path.clone(),
                 Some(ctx.pid()),
                 ctx.shared.core.label().map_or(0, |label| label.incarnation),
             ),
@@ -523,98 +440,5 @@ impl DynamicSupervisor {
                 ..draft
             },
         )
-    }
-
-    // ---- questions
-
-    /// Answers once the starts that are under way now have ended; at once if there are none.
-    pub(super) fn ask_settled(&mut self, question: Unsettled) {
-        let last = self.shared().lock().starting.last().copied();
-        self.unsettled.push_back((last, question));
-        self.settle();
-    }
-
-    /// Answers what waits for no start any more, in the order asked.
-    pub(super) fn settle(&mut self) {
-        // One that ends answers no more; who waits hears of its end.
-        if self.unsettled.is_empty() || self.ending.is_some() {
-            return;
-        }
-        let oldest = self.shared().lock().starting.first().copied();
-        // Pids are in the order of the starts.
-        while let Some((last, _)) = self.unsettled.front()
-            && oldest.is_none_or(|oldest| *last < Some(oldest))
-            && let Some((_, question)) = self.unsettled.pop_front()
-        {
-            match question {
-                Unsettled::Which(promise) => promise.answer(self.which()),
-                Unsettled::Count(promise) => promise.answer(self.count()),
-                Unsettled::Terminate(pid, promise) => {
-                    let waiting = self.shared().lock().remove(pid);
-                    // As OTP: a dead process is terminated, a living stranger is not ours to end.
-                    promise.answer(if waiting.is_some() || !pid::is_alive(pid) {
-                        Ok(())
-                    } else {
-                        Err(ChildError::NotFound)
-                    });
-                }
-            }
-        }
-    }
-
-    pub(super) fn which(&self) -> Vec<ChildInfo> {
-        let shared = self.shared();
-        let children = shared.lock();
-        let mut all: Vec<_> = children.iter().map(|(_, child)| child).collect();
-        all.sort_by_key(|child| std::cmp::Reverse(child.number));
-        all.into_iter()
-            .map(|child| ChildInfo {
-                id: child.number.to_string().into(),
-                state: child.state.clone(),
-                child_type: self.flags.child_type,
-            })
-            .collect()
-    }
-
-    pub(super) fn count(&self) -> ChildCounts {
-        let shared = self.shared();
-        let children = shared.lock();
-        let total = children.len();
-        let is_supervisor = self.flags.child_type == ChildType::Supervisor;
-        ChildCounts {
-            specs: 1,
-            active: children
-                .iter()
-                .filter(|(_, child)| child.state.pid().is_some_and(pid::is_alive))
-                .count(),
-            supervisors: if is_supervisor { total } else { 0 },
-            workers: if is_supervisor { 0 } else { total },
-        }
-    }
-}
-
-pub(super) fn kill(pid: Pid, cause: u64) {
-    if let Some(process) = pid::lookup(pid) {
-        process.core().kill(cause);
-    }
-}
-
-pub(super) fn is_shutdown_error(flags: &DynamicFlags, reason: &ExitReason) -> bool {
-    match (flags.shutdown, reason) {
-        (Shutdown::BrutalKill, ExitReason::Killed) => false,
-        (Shutdown::BrutalKill, _) => true,
-        (_, ExitReason::Shutdown(None)) => false,
-        (_, ExitReason::Normal | ExitReason::Shutdown(_)) => flags.restart == Restart::Permanent,
-        _ => true,
-    }
-}
-
-pub(super) fn note_error(ending: &mut Ending, flags: &DynamicFlags, reason: &ExitReason) {
-    if !is_shutdown_error(flags, reason) {
-        return;
-    }
-    match ending.errors.iter_mut().find(|(known, _)| known == reason) {
-        Some((_, count)) => *count += 1,
-        None => ending.errors.push((reason.clone(), 1)),
     }
 }

@@ -4,7 +4,7 @@ use actix::{AsyncContext, Handler};
 
 use super::DynamicSupervisor;
 use super::children::Child;
-use super::life::{is_shutdown_error, kill};
+use super::ending::{is_shutdown_error, kill};
 use crate::child_spec::Shutdown;
 use crate::context::Context;
 use crate::dynamic::Start;

@@ -99,7 +99,12 @@ impl Core {
         // Told from the back, in the order in which they were made.
         state.monitors.reverse();
         drop(state);
-        drop_contained(others);
+        // Most processes die with nothing but their waker, which is tokio's.
+        let (waker, signals, doom) = others;
+        drop(waker);
+        if !signals.is_empty() || doom.is_some() {
+            drop_contained((signals, doom));
+        }
         if let Some(ties) = &mut ties {
             drop_contained(ties.trap.take());
             drop_contained((ties.details.take(), mem::take(&mut ties.requests)));
@@ -145,7 +150,9 @@ impl Core {
         }
         while self.tell_next_monitor(&reason, event, &crash, &orphans) {}
         // If the supervisor has not taken it, or there is none, it is reported now.
-        drop_contained(crash);
+        if crash.is_some() {
+            drop_contained(crash);
+        }
         pid::remove(self.pid);
     }
 
@@ -215,6 +222,7 @@ impl Core {
         if !is_told {
             return (0, None);
         }
+        let uptime = self.uptime();
         let event = event::record(
             EventKind::Exit,
             Draft {
@@ -224,7 +232,7 @@ impl Core {
                 reason: Some(reason),
                 details: EventDetails::Exit {
                     crash: is_crash || end.drop_panic.is_some(),
-                    uptime: self.born.elapsed(),
+                    uptime,
                     mailbox_len: end.mailbox_len,
                 },
                 cause: end.cause,
@@ -232,12 +240,13 @@ impl Core {
             },
         );
         if is_crash {
-            return (event, Some(Arc::new(Crash::new(self, reason, end, event))));
+            let crash = Crash::new(self, reason, end, uptime, event);
+            return (event, Some(Arc::new(crash)));
         }
         let drop_panic = end.drop_panic.clone();
         let crash = drop_panic.map(|panic| {
             let reason = ExitReason::Panic(Arc::new(panic));
-            Arc::new(Crash::new(self, &reason, end, event))
+            Arc::new(Crash::new(self, &reason, end, uptime, event))
         });
         (event, crash)
     }

@@ -1,6 +1,6 @@
 //! The state of a supervisor: its children in start order, and what is known of each. No waiting happens here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,12 +25,14 @@ pub(crate) type Key = u64;
 
 pub(crate) struct Child {
     pub(crate) spec: ChildSpec,
+    pub(crate) path: Path,
     pub(crate) state: ChildState,
     /// Counts starts, successful or not.
     pub(crate) incarnation: u32,
     pub(crate) restarts: u32,
     /// In a row; a long enough life forgets them.
     pub(crate) failures: u32,
+    /// Of a child with a backoff: since when it has run.
     pub(crate) started_at: Option<Instant>,
     pub(crate) last_exit: Option<LastExit>,
     /// What waits for it from one incarnation to the next, if that is kept.
@@ -46,9 +48,10 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    fn new(spec: ChildSpec) -> Self {
+    fn new(spec: ChildSpec, path: Path) -> Self {
         Self {
             mailbox: spec.mailbox_to_keep(),
+            path,
             spec,
             state: ChildState::Stopped,
             incarnation: 0,
@@ -65,19 +68,18 @@ impl Child {
 
     /// How often it has failed in a row, if it failed now.
     fn failures_now(&self) -> u32 {
-        let lived = self.started_at.map(|at| at.elapsed());
         let is_stable = self
             .spec
             .backoff
-            .zip(lived)
-            .is_some_and(|(backoff, lived)| lived >= backoff.reset_after);
+            .zip(self.started_at)
+            .is_some_and(|(backoff, at)| at.elapsed() >= backoff.reset_after);
         if is_stable { 0 } else { self.failures }
     }
 
     fn view(&self, siblings: &Children) -> ChildView {
         let waits_for = self.waits_for.and_then(|key| siblings.get(key));
         ChildView {
-            path: siblings.path.child(Arc::clone(&self.spec.id)),
+            path: self.path.clone(),
             waits_for: waits_for.map(|child| Arc::clone(&child.spec.id)),
             state: self.state.clone(),
             incarnation: self.incarnation,
@@ -131,6 +133,8 @@ pub(crate) struct Children {
     by_key: BTreeMap<Key, Child>,
     by_id: HashMap<ChildId, Key>,
     by_pid: PidMap<Key>,
+    /// Those that wait for the end of a backoff.
+    by_due: BTreeSet<(Instant, Key)>,
     next_key: Key,
     /// Whether any child ever did.
     keeps_mailboxes: bool,
@@ -148,6 +152,7 @@ impl Children {
             by_key: BTreeMap::new(),
             by_id: HashMap::new(),
             by_pid: PidMap::default(),
+            by_due: BTreeSet::new(),
             next_key: 0,
             keeps_mailboxes: false,
             orphaned: Vec::new(),
@@ -159,7 +164,8 @@ impl Children {
         let key = self.next_key;
         self.next_key += 1;
         self.by_id.insert(Arc::clone(&spec.id), key);
-        let child = Child::new(spec);
+        let path = self.path.child(Arc::clone(&spec.id));
+        let child = Child::new(spec, path);
         self.keeps_mailboxes |= child.mailbox.is_some();
         self.by_key.insert(key, child);
         key
@@ -172,6 +178,9 @@ impl Children {
         self.by_id.remove(&child.spec.id);
         if let Some(pid) = child.state.pid() {
             self.by_pid.remove(&pid);
+        }
+        if let Some(until) = child.state.until() {
+            self.by_due.remove(&(until, key));
         }
         self.orphaned.extend(child.mailbox.clone());
         Some(child)
@@ -201,6 +210,7 @@ impl Children {
     pub(crate) fn take_all(&mut self) -> (Vec<Child>, Vec<Arc<dyn KeptMailbox>>) {
         self.by_id.clear();
         self.by_pid.clear();
+        self.by_due.clear();
         let children: Vec<_> = std::mem::take(&mut self.by_key).into_values().collect();
         let kept = children.iter().filter_map(|child| child.mailbox.clone());
         let mailboxes = std::mem::take(&mut self.orphaned).into_iter().chain(kept);
@@ -224,18 +234,27 @@ impl Children {
         self.by_key.get_mut(&key)
     }
 
-    /// Changes a child's state, and keeps the way from pid to child right.
+    /// Changes a child's state, and keeps the ways from pid and time to child right.
     pub(crate) fn set_state(&mut self, key: Key, state: ChildState) {
         let Some(child) = self.by_key.get_mut(&key) else {
             return;
         };
-        if let Some(pid) = child.state.pid() {
-            self.by_pid.remove(&pid);
+        let before = std::mem::replace(&mut child.state, state);
+        let state = &child.state;
+        if before.pid() != state.pid() {
+            if let Some(pid) = before.pid() {
+                self.by_pid.remove(&pid);
+            }
+            if let Some(pid) = state.pid() {
+                self.by_pid.insert(pid, key);
+            }
         }
-        if let Some(pid) = state.pid() {
-            self.by_pid.insert(pid, key);
+        if let Some(until) = before.until() {
+            self.by_due.remove(&(until, key));
         }
-        child.state = state;
+        if let Some(until) = state.until() {
+            self.by_due.insert((until, key));
+        }
     }
 
     /// All children, first started first.
@@ -259,10 +278,7 @@ impl Children {
 
     /// The child whose backoff ends first.
     pub(crate) fn next_due(&self) -> Option<(Instant, Key)> {
-        self.by_key
-            .iter()
-            .filter_map(|(key, child)| child.state.until().map(|until| (until, *key)))
-            .min()
+        self.by_due.first().copied()
     }
 
     /// From here on these wait for the backoff of `key`, and for nobody else's.

@@ -11,12 +11,16 @@ mod restart;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
+use std::mem;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{self, Instant, Sleep};
+use tracing::Level;
 
 use self::operated::{Current, Operation};
 use super::children::{Children, FailedToStartChild, Key};
@@ -36,7 +40,10 @@ pub(crate) enum Op {
     Down(Down),
     /// A failed child, whose last attempt failed as well (OTP's `try_again_restart`).
     TryAgain(Key),
-    Start(ChildSpec, Promise<Result<Option<Pid>, StartChildError>>),
+    Start(
+        Box<ChildSpec>,
+        Promise<Result<Option<Pid>, StartChildError>>,
+    ),
     Terminate(ChildId, Promise<Result<(), ChildError>>),
     Restart(ChildId, Promise<Result<Option<Pid>, ChildError>>),
     Delete(ChildId, Promise<Result<(), ChildError>>),
@@ -51,6 +58,30 @@ enum Flow {
     GoOn,
     /// It ends, with this reason, after its children.
     End(ExitReason),
+}
+
+/// How long something is waited for.
+#[derive(Clone, Copy)]
+enum Limit {
+    None,
+    At(Instant),
+    /// Counted from the second look on. What a neighbour on the same arbiter does in one turn, such as to start, is done by
+    /// then: nearly all of these waits need neither the clock nor a timer.
+    After(Duration),
+}
+
+impl Limit {
+    fn after(limit: Option<Duration>) -> Self {
+        limit.map_or(Self::None, Self::After)
+    }
+
+    fn sleep(self) -> Option<Sleep> {
+        match self {
+            Self::None => None,
+            Self::At(deadline) => Some(time::sleep_until(deadline)),
+            Self::After(limit) => Some(time::sleep(limit)),
+        }
+    }
 }
 
 /// The outcome of a start, if it is not a failure: a process, or none (`ignore`).
@@ -240,8 +271,9 @@ impl Work {
     async fn next(&self) -> Option<Op> {
         loop {
             let due = self.children.lock().next_due();
+            let limit = due.map_or(Limit::None, |(at, _)| Limit::At(at));
             let ready = self
-                .wait_until(due.map(|(at, _)| at), || {
+                .wait_until(limit, || {
                     if self.is_stopping() {
                         return Some(None);
                     }
@@ -257,21 +289,24 @@ impl Work {
     }
 
     /// Waits for something that a message brings about, or for a time.
-    async fn wait_until<T>(
-        &self,
-        deadline: Option<Instant>,
-        mut check: impl FnMut() -> Option<T>,
-    ) -> Option<T> {
-        let mut sleep: Option<std::pin::Pin<Box<Sleep>>> = None;
+    async fn wait_until<T>(&self, limit: Limit, mut check: impl FnMut() -> Option<T>) -> Option<T> {
+        let mut sleep: Option<Pin<Box<Sleep>>> = None;
+        let mut is_patient = matches!(limit, Limit::After(_));
         poll_fn(|task| {
             if let Some(found) = check() {
                 return Poll::Ready(Some(found));
             }
-            let Some(deadline) = deadline else {
+            if mem::take(&mut is_patient) {
+                task.waker().wake_by_ref();
                 return Poll::Pending;
-            };
-            let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            sleep.as_mut().poll(task).map(|()| None)
+            }
+            if sleep.is_none() {
+                sleep = limit.sleep().map(Box::pin);
+            }
+            match &mut sleep {
+                Some(sleep) => sleep.as_mut().poll(task).map(|()| None),
+                None => Poll::Pending,
+            }
         })
         .await
     }
@@ -280,7 +315,7 @@ impl Work {
         match op {
             Op::Down(down) => return self.child_down(down).await,
             Op::TryAgain(key) => return self.try_again(key).await,
-            Op::Start(spec, promise) => promise.answer(self.start_child(spec).await),
+            Op::Start(spec, promise) => promise.answer(self.start_child(*spec).await),
             Op::Terminate(id, promise) => {
                 let (outcome, flow) = self.terminate_child(&id).await;
                 promise.answer(outcome);
@@ -374,11 +409,7 @@ impl Work {
         let (path, pid, incarnation) = {
             let children = self.children.lock();
             match key.and_then(|key| children.get(key)) {
-                Some(child) => (
-                    children.path.child(Arc::clone(&child.spec.id)),
-                    None,
-                    child.incarnation,
-                ),
+                Some(child) => (child.path.clone(), None, child.incarnation),
                 None => {
                     let label = self.process.core().label();
                     (
@@ -403,14 +434,12 @@ impl Work {
     fn report(&self, context: ReportContext, key: Key, reason: &dyn std::fmt::Display) {
         let known = {
             let children = self.children.lock();
-            let child = children.get(key);
-            child.map(|child| {
-                (
-                    children.path.clone(),
-                    child.offender(),
-                    child.crash.is_some(),
-                )
-            })
+            let Some(child) = children.get(key) else {
+                return;
+            };
+            let is_crash = child.crash.is_some();
+            let is_heard = report::is_heard(report::level(is_crash));
+            is_heard.then(|| (children.path.clone(), child.offender(), is_crash))
         };
         if let Some((path, offender, is_crash)) = known {
             report::supervisor(&path, context, reason, &offender, is_crash);
@@ -423,6 +452,10 @@ impl Work {
             let mut children = self.children.lock();
             let crash = children.get_mut(key).and_then(|child| child.crash.take());
             let Some(crash) = crash else { return };
+            if !report::is_heard(Level::ERROR) {
+                drop(children);
+                return drop(crash);
+            }
             let budget = children.intensity.budget(Instant::now());
             (
                 crash,

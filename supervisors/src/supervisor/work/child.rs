@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Level;
 
-use super::{Op, StartOutcome, Work};
+use super::{Limit, Op, StartOutcome, Work};
 use crate::chaos::{self, Lot};
 use crate::child_spec::{ChildType, Restart, SHUTDOWN_TIMEOUT, Shutdown};
 use crate::exit::{Down, ExitReason};
@@ -14,6 +15,7 @@ use crate::monitor;
 use crate::path::Label;
 use crate::pid::{self, Pid};
 use crate::process::{Options, Started};
+use crate::registry::Names;
 use crate::report::{self, ReportContext};
 use crate::snapshot::ChildState;
 use crate::spawn::Supervision;
@@ -28,16 +30,15 @@ impl Work {
     /// if it failed, what it was before.
     pub(super) async fn start(&self, key: Key, cause: u64) -> StartOutcome {
         self.outlive_orphans(key).await;
-        let (start, placement, timeout, how, mailbox, label, lot) = {
+        let (start, placement, timeout, how, mailbox, label, lot, before) = {
             let mut children = self.children.lock();
-            let path = children.path.clone();
             let Some(child) = children.get_mut(key) else {
                 return Err(ExitReason::NoProc);
             };
             child.incarnation += 1;
             child.waits_for = None;
             let label = Label {
-                path: path.child(Arc::clone(&child.spec.id)),
+                path: child.path.clone(),
                 incarnation: child.incarnation,
                 dynamic: false,
             };
@@ -56,22 +57,18 @@ impl Work {
                     template: None,
                     is_restarted: child.spec.restart != Restart::Temporary,
                 }),
+                child.state.clone(),
             )
         };
-        let before = self
-            .children
-            .lock()
-            .get(key)
-            .map(|child| child.state.clone());
-        let supervision = Supervision {
+        let supervision = Box::new(Supervision {
             parent: Some(Arc::clone(&self.process)),
             starter: Arc::clone(&self.starter),
             label,
-            names: Vec::new(),
+            names: Names::new(),
             options: Options::default(),
             cause,
             lot,
-        };
+        });
         let pid = start(placement, supervision, mailbox);
         self.children
             .lock()
@@ -90,10 +87,10 @@ impl Work {
             Ok(Some(_)) => {
                 children.set_state(key, ChildState::Running(pid));
                 let path = children.path.clone();
-                let offender = children.get_mut(key).map(|child| {
-                    child.started_at = Some(Instant::now());
+                let offender = children.get_mut(key).and_then(|child| {
+                    child.started_at = child.spec.backoff.map(|_| Instant::now());
                     child.stopped_by = None;
-                    child.offender()
+                    report::is_heard(Level::INFO).then(|| child.offender())
                 });
                 drop(children);
                 if let Some(offender) = offender {
@@ -101,7 +98,7 @@ impl Work {
                 }
             }
             Ok(None) => children.set_state(key, ChildState::Stopped),
-            Err(_) => children.set_state(key, before.unwrap_or(ChildState::Stopped)),
+            Err(_) => children.set_state(key, before),
         }
         outcome
     }
@@ -113,13 +110,14 @@ impl Work {
             let mut children = self.children.lock();
             children.get_mut(key).and_then(|child| child.orphans.take())
         };
+        let Some(orphans) = orphans else { return };
         let deadline = Instant::now() + ORPHAN_TIMEOUT;
-        for orphan in orphans.iter().flat_map(|orphans| orphans.iter().copied()) {
+        for orphan in orphans.iter().copied() {
             if !pid::is_alive(orphan) {
                 continue;
             }
             let monitor = monitor::monitor_pid(orphan, None, Arc::clone(&self.starter));
-            let ended = self.wait_until(Some(deadline), || {
+            let ended = self.wait_until(Limit::At(deadline), || {
                 let ended = self.take_down(orphan).map(|_| true);
                 ended.or_else(|| self.is_stopping().then_some(false))
             });
@@ -138,9 +136,8 @@ impl Work {
         cause: u64,
     ) -> (StartOutcome, Option<Down>) {
         let mut fallen = None;
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let outcome = self
-            .wait_until(deadline, || {
+            .wait_until(Limit::after(timeout), || {
                 if let Some(started) = self.take_started(pid) {
                     return Some(Ok((!started.ignored).then_some(pid)));
                 }
@@ -275,18 +272,18 @@ impl Work {
                     .signal(Some(own), ExitReason::SHUTDOWN, cause),
             }
         }
-        let deadline = match how {
-            Shutdown::Timeout(limit) => Some(Instant::now() + limit),
-            Shutdown::BrutalKill | Shutdown::Infinity => None,
+        let limit = match how {
+            Shutdown::Timeout(limit) => Limit::After(limit),
+            Shutdown::BrutalKill | Shutdown::Infinity => Limit::None,
         };
-        if let Some(down) = self.wait_until(deadline, || self.take_down(pid)).await {
+        if let Some(down) = self.wait_until(limit, || self.take_down(pid)).await {
             return down;
         }
         if let Some(process) = pid::lookup(pid) {
             process.core().kill(cause);
         }
         loop {
-            if let Some(down) = self.wait_until(None, || self.take_down(pid)).await {
+            if let Some(down) = self.wait_until(Limit::None, || self.take_down(pid)).await {
                 return down;
             }
         }
