@@ -47,11 +47,6 @@ impl Bench {
         }
     }
 
-    /// A size that is smaller when time is short.
-    pub(crate) fn size(&self, full: u64) -> u64 {
-        if self.quick { full / 10 } else { full }
-    }
-
     pub(crate) fn port(&self) -> u16 {
         self.ports(1)
     }

@@ -4,6 +4,7 @@ use actix::prelude::*;
 use actix_rt::task::yield_now;
 use byron_benches::{BATCH, Tally, answer, cpu_each, flood, pin, resident_bytes, wall};
 use mimalloc::MiMalloc;
+use tokio::sync::oneshot;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -20,16 +21,21 @@ fn main() {
     ]);
 }
 
+/// Runs inside a task, as what programs do runs inside tasks and actors.
+fn inside<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
+    System::new().block_on(async move { actix_rt::spawn(future).await.expect("it ends") })
+}
+
 struct Worker {
     tally: Tally,
-    stopped: Tally,
+    starter: Option<Addr<Starter>>,
 }
 
 impl Worker {
     fn new(tally: &Tally) -> Self {
         Self {
             tally: tally.clone(),
-            stopped: Tally::default(),
+            starter: None,
         }
     }
 }
@@ -38,7 +44,9 @@ impl Actor for Worker {
     type Context = Context<Self>;
 
     fn stopped(&mut self, _: &mut Context<Self>) {
-        self.stopped.add();
+        if let Some(starter) = &self.starter {
+            starter.do_send(Stopped);
+        }
     }
 }
 
@@ -78,21 +86,54 @@ impl Handler<Stop> for Worker {
     }
 }
 
-/// Without a monitor: the actor's own `stopped` tells.
+/// Starts actors one after the other. Without a monitor: the actor's own `stopped` tells.
+struct Starter {
+    left: u64,
+    done: Option<oneshot::Sender<()>>,
+}
+
+impl Starter {
+    fn next(&mut self, ctx: &mut Context<Self>) {
+        let worker = Worker {
+            tally: Tally::default(),
+            starter: Some(ctx.address()),
+        };
+        worker.start().do_send(Stop);
+    }
+}
+
+impl Actor for Starter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.next(ctx);
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stopped;
+
+impl Handler<Stopped> for Starter {
+    type Result = ();
+
+    fn handle(&mut self, _: Stopped, ctx: &mut Context<Self>) {
+        self.left -= 1;
+        if self.left > 0 {
+            self.next(ctx);
+        } else if let Some(done) = self.done.take() {
+            let _ = done.send(());
+        }
+    }
+}
+
 fn spawn_stop(size: u64) -> f64 {
     let run = |count| {
-        System::new().block_on(async move {
-            let stopped = Tally::default();
-            for number in 1..=count {
-                let worker = Worker {
-                    tally: Tally::default(),
-                    stopped: stopped.clone(),
-                };
-                worker.start().do_send(Stop);
-                while stopped.count() < number {
-                    yield_now().await;
-                }
-            }
+        inside(async move {
+            let (done, ended) = oneshot::channel();
+            let done = Some(done);
+            let _starter = Starter { left: count, done }.start();
+            ended.await.expect("it tells");
         });
     };
     run(size / 10);
@@ -159,9 +200,9 @@ async fn ask(worker: &Addr<Worker>, size: u64) -> f64 {
 }
 
 fn ask_here(size: u64) -> f64 {
-    System::new().block_on(async move { ask(&Worker::new(&Tally::default()).start(), size).await })
+    inside(async move { ask(&Worker::new(&Tally::default()).start(), size).await })
 }
 
 fn ask_across(size: u64) -> f64 {
-    System::new().block_on(async move { ask(&elsewhere(&Tally::default()), size).await })
+    inside(async move { ask(&elsewhere(&Tally::default()), size).await })
 }

@@ -1,27 +1,29 @@
 //! What byron's processes cost: all that a supervised actor has is on (pid, monitor, events, panic isolation).
 
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::task::yield_now;
-use byron_benches::{
-    BATCH, Tally, answer, cpu, cpu_each, flood, median, pin, resident_bytes, wall,
-};
+use byron_benches::{BATCH, Tally, answer, cpu, flood, median, pin, resident_bytes, wall};
 use byron_supervisors::{
     ActorRef, ChildSpec, Context, CountChildren, Down, DynamicFlags, DynamicSupervisor, ExitReason,
     Placement, Restart, Spawn, StartDynamicChild, SupFlags, Supervisor, exited, kill, shutdown,
     spawn, whereis_actor,
 };
 use mimalloc::MiMalloc;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+/// How often something is measured among others.
+const AMONG: u64 = 20_000;
+
 fn main() {
     pin(0);
     answer(&[
-        ("spawn", spawn_monitor_stop),
+        ("spawn", |size| spawn_monitor_stop(size, 0)),
         ("idle", idle_bytes),
         ("send", send_here),
         ("send-across", send_across),
@@ -29,16 +31,25 @@ fn main() {
         ("ask-across", ask_across),
         ("down-exit", |size| down(size, How::Exit)),
         ("down-panic", |size| down(size, How::Panic)),
-        ("restart-exit", |size| restart(size, How::Exit)),
-        ("restart-panic", |size| restart(size, How::Panic)),
+        ("restart-exit", |size| restart(size, How::Exit, 0)),
+        ("restart-panic", |size| restart(size, How::Panic, 0)),
         ("storm-exit", |size| storm(size, How::Exit, 1)),
         ("storm-panic", |size| storm(size, How::Panic, 1)),
         ("storm-exit-two", |size| storm(size, How::Exit, 2)),
         ("storm-panic-two", |size| storm(size, How::Panic, 2)),
-        ("crowd-start", |size| crowd(size).0),
-        ("crowd-exit", |size| crowd(size).1),
-        ("crowd-shutdown", |size| crowd(size).2),
+        ("crowd-start", crowd_start),
+        ("crowd-exit", crowd_exit),
+        ("crowd-shutdown", crowd_shutdown),
+        // What one more costs where there are so many already.
+        ("spawn-among", |others| spawn_monitor_stop(AMONG, others)),
+        ("restart-among", |others| restart(AMONG, How::Exit, others)),
     ]);
+}
+
+/// Runs inside a task, as what programs do runs inside tasks and actors: the future that a runtime blocks on is woken through
+/// the system.
+fn inside<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
+    System::new().block_on(async move { actix_rt::spawn(future).await.expect("it ends") })
 }
 
 /// How an actor is made to fail.
@@ -46,6 +57,15 @@ fn main() {
 enum How {
     Exit,
     Panic,
+}
+
+impl How {
+    fn fail<A: Actor<Context = Context<A>>>(self, ctx: &mut Context<A>) {
+        match self {
+            Self::Exit => ctx.exit(ExitReason::error("told to")),
+            Self::Panic => panic!("told to"),
+        }
+    }
 }
 
 /// Counts what it is sent, answers, and fails when it is told to.
@@ -97,10 +117,7 @@ impl Handler<Fail> for Worker {
     type Result = ();
 
     fn handle(&mut self, Fail(how): Fail, ctx: &mut Context<Self>) {
-        match how {
-            How::Exit => ctx.exit(ExitReason::error("told to")),
-            How::Panic => panic!("told to"),
-        }
+        how.fail(ctx);
     }
 }
 
@@ -140,19 +157,23 @@ impl Handler<Down> for Starter {
     }
 }
 
-fn spawn_monitor_stop(size: u64) -> f64 {
-    let run = |count| {
-        System::new().block_on(async move {
+/// Lives one after the other, while so many others idle.
+fn spawn_monitor_stop(size: u64, others: u64) -> f64 {
+    inside(async move {
+        let idle: Vec<_> = (0..others).map(|_| spawn(Plain)).collect();
+        let run = async |count| {
             let (done, ended) = oneshot::channel();
-            spawn(Starter {
-                left: count,
-                done: Some(done),
-            });
+            let done = Some(done);
+            spawn(Starter { left: count, done });
             ended.await.expect("it tells");
-        });
-    };
-    run(size / 10);
-    cpu_each(size, || run(size))
+        };
+        run(size / 10).await;
+        let before = cpu();
+        run(size).await;
+        let spent = cpu() - before;
+        drop(idle);
+        spent.as_nanos() as f64 / size as f64
+    })
 }
 
 fn idle_bytes(size: u64) -> f64 {
@@ -225,7 +246,7 @@ async fn ask(worker: &ActorRef<Worker>, size: u64) -> f64 {
 }
 
 fn ask_here(size: u64) -> f64 {
-    System::new().block_on(async move {
+    inside(async move {
         ask(
             &spawn(Worker {
                 tally: Tally::default(),
@@ -237,7 +258,7 @@ fn ask_here(size: u64) -> f64 {
 }
 
 fn ask_across(size: u64) -> f64 {
-    System::new().block_on(async move {
+    inside(async move {
         let arbiter = elsewhere();
         let (worker, _) = Spawn::new()
             .at(Placement::On(arbiter.handle()))
@@ -249,7 +270,7 @@ fn ask_across(size: u64) -> f64 {
 }
 
 fn down(size: u64, how: How) -> f64 {
-    System::new().block_on(async move {
+    inside(async move {
         let mut samples = Vec::new();
         for _ in 0..size {
             let worker = spawn(Worker {
@@ -274,107 +295,120 @@ fn flags() -> SupFlags {
     }
 }
 
-fn restart(size: u64, how: How) -> f64 {
-    System::new().block_on(async move {
-        let spec = ChildSpec::new("worker", |_| Worker {
-            tally: Tally::default(),
-        })
-        .registered("worker");
-        let _root = Supervisor::start("root", flags(), vec![spec])
+/// One child falls and runs again, among so many.
+fn restart(size: u64, how: How, siblings: u64) -> f64 {
+    inside(async move {
+        let (runs, mut running) = mpsc::unbounded_channel();
+        let sibling = |number| ChildSpec::new(format!("sibling-{number}"), |_| Plain);
+        let mut specs: Vec<_> = (0..siblings).map(sibling).collect();
+        let spec = ChildSpec::new("worker", move |_| Heard { runs: runs.clone() });
+        specs.push(spec.registered("worker"));
+        let _root = Supervisor::start("root", flags(), specs)
             .await
             .expect("it starts");
+        running.recv().await.expect("it runs");
         let mut samples = Vec::new();
         for _ in 0..size {
-            let worker = whereis_actor::<Worker>("worker").expect("it runs");
+            let worker = whereis_actor::<Heard>("worker").expect("it runs");
             let before = wall();
             worker.do_send(Fail(how));
-            let pid = worker.pid();
-            loop {
-                match whereis_actor::<Worker>("worker").filter(|worker| worker.pid() != pid) {
-                    Some(worker) => {
-                        worker.send(HowMany).await.expect("it answers");
-                        break;
-                    }
-                    None => yield_now().await,
-                }
-            }
+            running.recv().await.expect("it runs");
+            let worker = whereis_actor::<Heard>("worker").expect("it runs");
+            worker.send(HowMany).await.expect("it answers");
             samples.push(wall() - before);
         }
         median(samples)
     })
 }
 
-/// A worker that tells when it runs.
-struct Runner {
-    running: Tally,
+struct Plain;
+
+impl Actor for Plain {
+    type Context = Context<Self>;
 }
 
-impl Actor for Runner {
+/// A worker whose start is heard of.
+struct Heard {
+    runs: mpsc::UnboundedSender<()>,
+}
+
+impl Actor for Heard {
     type Context = Context<Self>;
 
     fn started(&mut self, _: &mut Context<Self>) {
-        self.running.add();
+        let _ = self.runs.send(());
     }
 }
 
-impl Handler<Fail> for Runner {
+impl Handler<Fail> for Heard {
     type Result = ();
 
     fn handle(&mut self, Fail(how): Fail, ctx: &mut Context<Self>) {
-        match how {
-            How::Exit => ctx.exit(ExitReason::error("told to")),
-            How::Panic => panic!("told to"),
-        }
+        how.fail(ctx);
+    }
+}
+
+impl Handler<HowMany> for Heard {
+    type Result = u64;
+
+    fn handle(&mut self, _: HowMany, _: &mut Context<Self>) -> u64 {
+        0
     }
 }
 
 async fn crowd_of(
     size: u64,
     restart: Restart,
-    running: &Tally,
-) -> (ActorRef<DynamicSupervisor>, Vec<ActorRef<Runner>>) {
+    runs: &mpsc::UnboundedSender<()>,
+) -> (ActorRef<DynamicSupervisor>, Vec<ActorRef<Heard>>) {
     let flags = DynamicFlags {
         restart,
         intensity: u32::MAX,
         period: Duration::from_secs(1),
-        ..DynamicFlags::new("runner")
+        ..DynamicFlags::new("worker")
     };
     let supervisor = DynamicSupervisor::start("crowd", flags)
         .await
         .expect("it starts");
-    let mut runners = Vec::new();
+    let mut workers = Vec::new();
     for _ in 0..size {
-        let of = running.clone();
-        let start = StartDynamicChild::new(move |_| Runner {
-            running: of.clone(),
-        });
+        let runs = runs.clone();
+        let start = StartDynamicChild::new(move |_| Heard { runs: runs.clone() });
         let pid = supervisor
             .send(start)
             .await
             .expect("it lives")
             .expect("it starts");
-        runners.extend(pid.and_then(ActorRef::of));
+        workers.extend(pid.and_then(ActorRef::of));
     }
-    (supervisor, runners)
+    (supervisor, workers)
+}
+
+async fn hear(running: &mut mpsc::UnboundedReceiver<()>, size: u64) {
+    for _ in 0..size {
+        running.recv().await.expect("it runs");
+    }
 }
 
 /// Every child of one supervisor for each arbiter falls, and runs again: wall nanoseconds for each restart.
 fn storm(size: u64, how: How, arbiters: u64) -> f64 {
     let each = size / arbiters;
+    let ready = Arc::new(Barrier::new(usize::try_from(arbiters).expect("few")));
     let threads: Vec<_> = (0..arbiters)
         .map(|number| {
+            let ready = Arc::clone(&ready);
             std::thread::spawn(move || {
                 pin(usize::try_from(number).expect("few"));
-                System::new().block_on(async move {
-                    let running = Tally::default();
-                    let (_supervisor, runners) = crowd_of(each, Restart::Permanent, &running).await;
+                inside(async move {
+                    let (runs, mut running) = mpsc::unbounded_channel();
+                    let (_supervisor, workers) = crowd_of(each, Restart::Permanent, &runs).await;
+                    hear(&mut running, each).await;
+                    ready.wait();
                     let before = wall();
-                    for runner in runners {
-                        runner.do_send(Fail(how));
+                    for worker in workers {
+                        worker.do_send(Fail(how));
                     }
-                    while running.count() < 2 * each {
-                        yield_now().await;
-                    }
+                    hear(&mut running, each).await;
                     wall() - before
                 })
             })
@@ -387,35 +421,42 @@ fn storm(size: u64, how: How, arbiters: u64) -> f64 {
     longest.expect("there is one").as_nanos() as f64 / size as f64
 }
 
-/// A crowd under one dynamic supervisor: nanoseconds for each start, for each end, and for the shutdown of all in one.
-fn crowd(size: u64) -> (f64, f64, f64) {
-    System::new().block_on(async move {
-        let running = Tally::default();
+/// Nanoseconds for each start of a crowd under one dynamic supervisor.
+fn crowd_start(size: u64) -> f64 {
+    inside(async move {
+        let (runs, mut running) = mpsc::unbounded_channel();
         let before = cpu();
-        let (supervisor, runners) = crowd_of(size, Restart::Temporary, &running).await;
-        let start = (cpu() - before).as_nanos() as f64 / size as f64;
-        let half = size / 2;
+        let _crowd = crowd_of(size, Restart::Temporary, &runs).await;
+        hear(&mut running, size).await;
+        (cpu() - before).as_nanos() as f64 / size as f64
+    })
+}
+
+/// Nanoseconds for each end of a crowd, until the supervisor knows of all of them.
+fn crowd_exit(size: u64) -> f64 {
+    inside(async move {
+        let (runs, _running) = mpsc::unbounded_channel();
+        let (supervisor, workers) = crowd_of(size, Restart::Temporary, &runs).await;
         let before = cpu();
-        for runner in &runners[..usize::try_from(half).expect("it fits")] {
-            kill(runner.pid());
+        for worker in &workers {
+            kill(worker.pid());
         }
-        while supervisor
-            .send(CountChildren::now())
-            .await
-            .expect("it lives")
-            .specs
-            > 0
-            && runners
-                .iter()
-                .take(usize::try_from(half).expect("it fits"))
-                .any(ActorRef::is_alive)
-        {
-            yield_now().await;
+        for worker in &workers {
+            exited(worker.pid()).await;
         }
-        let exit = (cpu() - before).as_nanos() as f64 / half as f64;
+        let counts = supervisor.send(CountChildren::settled()).await;
+        assert_eq!(counts.expect("it lives").workers, 0);
+        (cpu() - before).as_nanos() as f64 / size as f64
+    })
+}
+
+/// Nanoseconds for the shutdown of all of a crowd with its supervisor.
+fn crowd_shutdown(size: u64) -> f64 {
+    inside(async move {
+        let (runs, _running) = mpsc::unbounded_channel();
+        let (supervisor, _workers) = crowd_of(size, Restart::Temporary, &runs).await;
         let before = wall();
         shutdown(supervisor.pid(), Duration::from_secs(60)).await;
-        let stop = (wall() - before).as_nanos() as f64;
-        (start, exit, stop)
+        (wall() - before).as_nanos() as f64
     })
 }

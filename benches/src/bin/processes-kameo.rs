@@ -14,6 +14,7 @@ use kameo::supervision::RestartPolicy;
 use mimalloc::MiMalloc;
 use std::ops::ControlFlow;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 
 #[global_allocator]
@@ -28,7 +29,7 @@ fn main() {
         ("send", send_here),
         ("send-across", send_across),
         ("ask", |size| {
-            runtime().block_on(async move { ask(&worker(&Tally::default()), size).await })
+            inside(async move { ask(&worker(&Tally::default()), size).await })
         }),
         ("ask-across", ask_across),
         ("down-exit", |size| down(size, false)),
@@ -47,6 +48,11 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
+/// Runs inside a task, as what programs do runs inside tasks and actors.
+fn inside<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+    runtime().block_on(async move { tokio::spawn(future).await.expect("it ends") })
+}
+
 /// Counts; tells when an incarnation runs.
 struct Worker {
     tally: Tally,
@@ -55,7 +61,7 @@ struct Worker {
 #[derive(Clone)]
 struct Birth {
     tally: Tally,
-    running: Tally,
+    runs: Option<mpsc::UnboundedSender<()>>,
 }
 
 impl Actor for Worker {
@@ -63,7 +69,9 @@ impl Actor for Worker {
     type Error = Infallible;
 
     async fn on_start(birth: Birth, _: ActorRef<Self>) -> Result<Self, Infallible> {
-        birth.running.add();
+        if let Some(runs) = birth.runs {
+            let _ = runs.send(());
+        }
         Ok(Self { tally: birth.tally })
     }
 
@@ -114,56 +122,78 @@ impl Message<Fail> for Worker {
 
 /// Hears of the ends of its children.
 struct Watcher {
-    ended: Tally,
+    on_end: OnEnd,
+}
+
+/// What is done about the end of a child.
+enum OnEnd {
+    Tell(mpsc::UnboundedSender<()>),
+    /// The next one is started, and stopped, so many times more.
+    Next(u64, Option<oneshot::Sender<()>>),
 }
 
 impl Actor for Watcher {
-    type Args = Tally;
+    type Args = OnEnd;
     type Error = Infallible;
 
-    async fn on_start(ended: Tally, _: ActorRef<Self>) -> Result<Self, Infallible> {
-        Ok(Self { ended })
+    async fn on_start(on_end: OnEnd, this: ActorRef<Self>) -> Result<Self, Infallible> {
+        if let OnEnd::Next(..) = on_end {
+            start_and_stop(&this).await;
+        }
+        Ok(Self { on_end })
     }
 
     async fn on_link_died(
         &mut self,
-        _: WeakActorRef<Self>,
+        this: WeakActorRef<Self>,
         _: ActorId,
         _: ActorStopReason,
     ) -> Result<ControlFlow<ActorStopReason>, Infallible> {
-        self.ended.add();
+        match &mut self.on_end {
+            OnEnd::Tell(ended) => {
+                let _ = ended.send(());
+            }
+            OnEnd::Next(left, done) if *left == 0 => {
+                if let Some(done) = done.take() {
+                    let _ = done.send(());
+                }
+            }
+            OnEnd::Next(left, _) => {
+                *left -= 1;
+                start_and_stop(&this.upgrade().expect("it runs")).await;
+            }
+        }
         Ok(ControlFlow::Continue(()))
     }
 }
 
-fn birth(tally: &Tally, running: &Tally) -> Birth {
+fn birth(tally: &Tally, runs: Option<&mpsc::UnboundedSender<()>>) -> Birth {
     Birth {
         tally: tally.clone(),
-        running: running.clone(),
+        runs: runs.cloned(),
     }
 }
 
 fn worker(tally: &Tally) -> ActorRef<Worker> {
-    Worker::spawn_with_mailbox(birth(tally, &Tally::default()), mailbox::unbounded())
+    Worker::spawn_with_mailbox(birth(tally, None), mailbox::unbounded())
+}
+
+async fn start_and_stop(watcher: &ActorRef<Watcher>) {
+    let birth = birth(&Tally::default(), None);
+    let worker = Worker::spawn_link_with_mailbox(watcher, birth, mailbox::unbounded()).await;
+    worker.stop_gracefully().await.expect("it lives");
+}
+
+fn watcher(on_end: OnEnd) -> ActorRef<Watcher> {
+    Watcher::spawn_with_mailbox(on_end, mailbox::unbounded())
 }
 
 fn spawn_monitor_stop(size: u64) -> f64 {
     let run = |count| {
-        runtime().block_on(async move {
-            let ended = Tally::default();
-            let watcher = Watcher::spawn_with_mailbox(ended.clone(), mailbox::unbounded());
-            for number in 1..=count {
-                let worker = Worker::spawn_link_with_mailbox(
-                    &watcher,
-                    birth(&Tally::default(), &Tally::default()),
-                    mailbox::unbounded(),
-                )
-                .await;
-                worker.stop_gracefully().await.expect("it lives");
-                while ended.count() < number {
-                    yield_now().await;
-                }
-            }
+        inside(async move {
+            let (done, ended) = oneshot::channel();
+            let _watcher = watcher(OnEnd::Next(count - 1, Some(done)));
+            ended.await.expect("it tells");
         });
     };
     run(size / 10);
@@ -237,32 +267,34 @@ async fn ask(worker: &ActorRef<Worker>, size: u64) -> f64 {
 
 fn ask_across(size: u64) -> f64 {
     let worker = elsewhere(&Tally::default());
-    runtime().block_on(ask(&worker, size))
+    inside(async move { ask(&worker, size).await })
 }
 
 fn down(size: u64, panics: bool) -> f64 {
-    runtime().block_on(async move {
-        let ended = Tally::default();
-        let watcher = Watcher::spawn_with_mailbox(ended.clone(), mailbox::unbounded());
+    inside(async move {
+        let (tell, mut ended) = mpsc::unbounded_channel();
+        let watcher = watcher(OnEnd::Tell(tell));
         let mut samples = Vec::new();
-        for number in 1..=size {
-            let birth = birth(&Tally::default(), &Tally::default());
+        for _ in 0..size {
+            let birth = birth(&Tally::default(), None);
             let worker =
                 Worker::spawn_link_with_mailbox(&watcher, birth, mailbox::unbounded()).await;
             worker.wait_for_startup().await;
             let before = wall();
             worker.tell(Fail { panics }).try_send().expect("it lives");
-            while ended.count() < number {
-                yield_now().await;
-            }
+            ended.recv().await.expect("it ends");
             samples.push(wall() - before);
         }
         median(samples)
     })
 }
 
-async fn supervised(watcher: &ActorRef<Watcher>, running: &Tally) -> ActorRef<Worker> {
-    Worker::supervise(watcher, birth(&Tally::default(), running))
+/// Its watcher restarts it, and hears of nothing.
+async fn supervised(
+    watcher: &ActorRef<Watcher>,
+    runs: &mpsc::UnboundedSender<()>,
+) -> ActorRef<Worker> {
+    Worker::supervise(watcher, birth(&Tally::default(), Some(runs)))
         .restart_policy(RestartPolicy::Permanent)
         .restart_limit(u32::MAX, Duration::from_secs(3600))
         .spawn_with_mailbox(mailbox::unbounded())
@@ -270,18 +302,16 @@ async fn supervised(watcher: &ActorRef<Watcher>, running: &Tally) -> ActorRef<Wo
 }
 
 fn restart(size: u64, panics: bool) -> f64 {
-    runtime().block_on(async move {
-        let running = Tally::default();
-        let watcher = Watcher::spawn_with_mailbox(Tally::default(), mailbox::unbounded());
-        let worker = supervised(&watcher, &running).await;
-        worker.wait_for_startup().await;
+    inside(async move {
+        let (runs, mut running) = mpsc::unbounded_channel();
+        let watcher = watcher(OnEnd::Tell(mpsc::unbounded_channel().0));
+        let worker = supervised(&watcher, &runs).await;
+        running.recv().await.expect("it runs");
         let mut samples = Vec::new();
         for _ in 0..size {
-            let (before, incarnation) = (wall(), running.count());
+            let before = wall();
             worker.tell(Fail { panics }).try_send().expect("it lives");
-            while running.count() == incarnation {
-                yield_now().await;
-            }
+            running.recv().await.expect("it runs again");
             worker.ask(HowMany).await.expect("it answers");
             samples.push(wall() - before);
         }
@@ -290,22 +320,22 @@ fn restart(size: u64, panics: bool) -> f64 {
 }
 
 fn storm(size: u64, panics: bool) -> f64 {
-    runtime().block_on(async move {
-        let running = Tally::default();
-        let watcher = Watcher::spawn_with_mailbox(Tally::default(), mailbox::unbounded());
+    inside(async move {
+        let (runs, mut running) = mpsc::unbounded_channel();
+        let watcher = watcher(OnEnd::Tell(mpsc::unbounded_channel().0));
         let mut workers = Vec::new();
         for _ in 0..size {
-            workers.push(supervised(&watcher, &running).await);
+            workers.push(supervised(&watcher, &runs).await);
         }
-        while running.count() < size {
-            yield_now().await;
+        for _ in 0..size {
+            running.recv().await.expect("it runs");
         }
         let before = wall();
         for worker in &workers {
             worker.tell(Fail { panics }).try_send().expect("it lives");
         }
-        while running.count() < 2 * size {
-            yield_now().await;
+        for _ in 0..size {
+            running.recv().await.expect("it runs again");
         }
         (wall() - before).as_nanos() as f64 / size as f64
     })

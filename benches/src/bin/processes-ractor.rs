@@ -8,6 +8,7 @@ use byron_benches::{
 use mimalloc::MiMalloc;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, call};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 
 #[global_allocator]
@@ -22,7 +23,7 @@ fn main() {
         ("send", send_here),
         ("send-across", send_across),
         ("ask", |size| {
-            runtime().block_on(async move { ask(&worker(&Tally::default()).await, size).await })
+            inside(async move { ask(&worker(&Tally::default()).await, size).await })
         }),
         ("ask-across", ask_across),
         ("down-exit", |size| down(size, || Mail::Exit)),
@@ -39,6 +40,11 @@ fn runtime() -> Runtime {
         .enable_all()
         .build()
         .expect("a runtime")
+}
+
+/// Runs inside a task, as what programs do runs inside tasks and actors.
+fn inside<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+    runtime().block_on(async move { tokio::spawn(future).await.expect("it ends") })
 }
 
 enum Mail {
@@ -92,15 +98,22 @@ async fn worker(tally: &Tally) -> ActorRef<Mail> {
 struct Watcher;
 
 struct Watching {
-    ended: Tally,
-    running: Tally,
-    restarts: bool,
+    on_end: OnEnd,
     children: HashMap<ActorId, ActorRef<Mail>>,
+}
+
+/// What is done about the end of a child.
+enum OnEnd {
+    Tell(mpsc::UnboundedSender<()>),
+    /// It is started again, and here it is.
+    Restart(mpsc::UnboundedSender<ActorRef<Mail>>),
+    /// The next one is started, and stopped, so many times more.
+    Next(u64, Option<oneshot::Sender<()>>),
 }
 
 enum Watch {
     Start(RpcReplyPort<ActorRef<Mail>>),
-    Which(RpcReplyPort<Option<ActorRef<Mail>>>),
+    StartAndStop,
 }
 
 impl Actor for Watcher {
@@ -129,8 +142,10 @@ impl Actor for Watcher {
                 state.children.insert(child.get_id(), child.clone());
                 let _ = answer.send(child);
             }
-            Watch::Which(answer) => {
-                let _ = answer.send(state.children.values().next().cloned());
+            Watch::StartAndStop => {
+                let (child, _) =
+                    Actor::spawn_linked(None, Worker, Tally::default(), this.get_cell()).await?;
+                child.stop(None);
             }
         }
         Ok(())
@@ -148,45 +163,50 @@ impl Actor for Watcher {
             return Ok(());
         };
         state.children.remove(&who.get_id());
-        if state.restarts {
-            let (child, _) =
-                Actor::spawn_linked(None, Worker, Tally::default(), this.get_cell()).await?;
-            state.children.insert(child.get_id(), child);
-            state.running.add();
+        match &mut state.on_end {
+            OnEnd::Tell(ended) => {
+                let _ = ended.send(());
+            }
+            OnEnd::Restart(running) => {
+                let (child, _) =
+                    Actor::spawn_linked(None, Worker, Tally::default(), this.get_cell()).await?;
+                let _ = running.send(child.clone());
+                state.children.insert(child.get_id(), child);
+            }
+            OnEnd::Next(left, done) if *left == 0 => {
+                if let Some(done) = done.take() {
+                    let _ = done.send(());
+                }
+            }
+            OnEnd::Next(left, _) => {
+                *left -= 1;
+                let (child, _) =
+                    Actor::spawn_linked(None, Worker, Tally::default(), this.get_cell()).await?;
+                child.stop(None);
+            }
         }
-        state.ended.add();
         Ok(())
     }
 }
 
-async fn watcher(restarts: bool) -> (ActorRef<Watch>, Tally, Tally) {
-    let (ended, running) = (Tally::default(), Tally::default());
+async fn watcher(on_end: OnEnd) -> ActorRef<Watch> {
     let watching = Watching {
-        ended: ended.clone(),
-        running: running.clone(),
-        restarts,
+        on_end,
         children: HashMap::new(),
     };
     let (watcher, _) = Actor::spawn(None, Watcher, watching)
         .await
         .expect("it starts");
-    (watcher, ended, running)
+    watcher
 }
 
 fn spawn_monitor_stop(size: u64) -> f64 {
     let run = |count| {
-        runtime().block_on(async move {
-            let (watcher, ended, _) = watcher(false).await;
-            for number in 1..=count {
-                let (child, _) =
-                    Actor::spawn_linked(None, Worker, Tally::default(), watcher.get_cell())
-                        .await
-                        .expect("it starts");
-                child.stop(None);
-                while ended.count() < number {
-                    yield_now().await;
-                }
-            }
+        inside(async move {
+            let (done, ended) = oneshot::channel();
+            let watcher = watcher(OnEnd::Next(count - 1, Some(done))).await;
+            let _ = watcher.send_message(Watch::StartAndStop);
+            ended.await.expect("it tells");
         });
     };
     run(size / 10);
@@ -259,21 +279,20 @@ async fn ask(worker: &ActorRef<Mail>, size: u64) -> f64 {
 
 fn ask_across(size: u64) -> f64 {
     let worker = elsewhere(&Tally::default());
-    runtime().block_on(ask(&worker, size))
+    inside(async move { ask(&worker, size).await })
 }
 
 fn down(size: u64, fail: fn() -> Mail) -> f64 {
-    runtime().block_on(async move {
-        let (watcher, ended, _) = watcher(false).await;
+    inside(async move {
+        let (tell, mut ended) = mpsc::unbounded_channel();
+        let watcher = watcher(OnEnd::Tell(tell)).await;
         let mut samples = Vec::new();
-        for number in 1..=size {
+        for _ in 0..size {
             let child = call!(watcher, Watch::Start).expect("it starts");
             yield_now().await;
             let before = wall();
             let _ = child.send_message(fail());
-            while ended.count() < number {
-                yield_now().await;
-            }
+            ended.recv().await.expect("it ends");
             samples.push(wall() - before);
         }
         median(samples)
@@ -281,19 +300,15 @@ fn down(size: u64, fail: fn() -> Mail) -> f64 {
 }
 
 fn restart(size: u64, fail: fn() -> Mail) -> f64 {
-    runtime().block_on(async move {
-        let (watcher, ended, _) = watcher(true).await;
+    inside(async move {
+        let (runs, mut running) = mpsc::unbounded_channel();
+        let watcher = watcher(OnEnd::Restart(runs)).await;
         let mut child = call!(watcher, Watch::Start).expect("it starts");
         let mut samples = Vec::new();
-        for number in 1..=size {
+        for _ in 0..size {
             let before = wall();
             let _ = child.send_message(fail());
-            while ended.count() < number {
-                yield_now().await;
-            }
-            child = call!(watcher, Watch::Which)
-                .expect("it answers")
-                .expect("there is one");
+            child = running.recv().await.expect("it runs again");
             call!(child, Mail::HowMany).expect("it answers");
             samples.push(wall() - before);
         }
@@ -302,8 +317,9 @@ fn restart(size: u64, fail: fn() -> Mail) -> f64 {
 }
 
 fn storm(size: u64, fail: fn() -> Mail) -> f64 {
-    runtime().block_on(async move {
-        let (watcher, _, running) = watcher(true).await;
+    inside(async move {
+        let (runs, mut running) = mpsc::unbounded_channel();
+        let watcher = watcher(OnEnd::Restart(runs)).await;
         let mut children = Vec::new();
         for _ in 0..size {
             children.push(call!(watcher, Watch::Start).expect("it starts"));
@@ -312,8 +328,8 @@ fn storm(size: u64, fail: fn() -> Mail) -> f64 {
         for child in children {
             let _ = child.send_message(fail());
         }
-        while running.count() < size {
-            yield_now().await;
+        for _ in 0..size {
+            running.recv().await.expect("it runs again");
         }
         (wall() - before).as_nanos() as f64 / size as f64
     })

@@ -46,8 +46,11 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-fn local<T>(future: impl Future<Output = T>) -> T {
-    LocalSet::new().block_on(&runtime(), future)
+/// Runs inside a task, as what programs do runs inside tasks.
+fn local<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
+    LocalSet::new().block_on(&runtime(), async move {
+        spawn_local(future).await.expect("it ends")
+    })
 }
 
 async fn work(
