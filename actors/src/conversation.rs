@@ -138,20 +138,22 @@ impl fmt::Debug for Conversation {
 
 impl Conversation {
     /// The child that has this conversation; `talk` settles what became of it, unless it fails.
-    pub(crate) fn start<F>(mut permit: Permit, talk: impl FnOnce(Permit) -> F) -> StartDynamicChild
+    pub(crate) fn start<F>(
+        mut permit: Permit,
+        talk: impl FnOnce(Permit) -> F + Send + 'static,
+    ) -> StartDynamicChild
     where
         F: Future<Output = (Permit, Result<(), ConversationError>)> + Send + 'static,
     {
         permit.settle(Fate::Reset);
-        let talk = talk(permit);
-        let talk = async move {
-            let (mut permit, outcome) = talk.await;
+        let talk: Talk = Box::pin(async move {
+            // Made where it stays: it is long, and moving it costs.
+            let (mut permit, outcome) = talk(permit).await;
             if let Err(error) = &outcome {
                 permit.settle(error.fate());
             }
             outcome
-        };
-        let talk: Talk = Box::pin(talk);
+        });
         StartDynamicChild::once(move |_| Self(Some(talk)))
     }
 }
