@@ -1,7 +1,7 @@
 //! [`Context`]: actix's execution context with a pid, an exit reason, monitors and links.
 
 use std::any;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt::{self, Write as _};
 use std::future::Future as _;
 use std::pin::Pin;
@@ -77,6 +77,8 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) tracer: Option<broadcast::Sender<Traced>>,
     /// Monitors flushed during this turn: their `Down` may be among the letters already taken out of the queue.
     pub(crate) flushed: Vec<MonitorRef>,
+    /// What its monitors tell; made for the first one.
+    observer: OnceCell<Arc<dyn Observer>>,
     last_handle: SpawnHandle,
 }
 
@@ -90,6 +92,7 @@ impl<A: Actor<Context = Self>> fmt::Debug for Context<A> {
 }
 
 impl<A: Actor<Context = Self>> Context<A> {
+    #[inline(always)]
     pub(crate) fn new(shared: Arc<Shared<A>>) -> Self {
         Self {
             shared,
@@ -108,6 +111,7 @@ impl<A: Actor<Context = Self>> Context<A> {
             show: None,
             tracer: None,
             flushed: Vec::new(),
+            observer: OnceCell::new(),
             last_handle: SpawnHandle::default(),
         }
     }
@@ -399,11 +403,14 @@ impl<A: Actor<Context = Self>> Context<A> {
         }
     }
 
-    fn observer(&self) -> Arc<dyn Observer>
+    pub(crate) fn observer(&self) -> Arc<dyn Observer>
     where
         A: Handler<Down>,
     {
-        Arc::new(ByLetter(Arc::clone(&self.shared)))
+        let observer = self
+            .observer
+            .get_or_init(|| Arc::new(ByLetter(Arc::clone(&self.shared))));
+        Arc::clone(observer)
     }
 
     /// What was asked of the context by a signal.

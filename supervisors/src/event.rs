@@ -192,6 +192,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) details: EventDetails,
     /// 0 = none known.
     pub(crate) cause: u64,
+    /// Now, if not said.
+    pub(crate) at: Option<SystemTime>,
 }
 
 struct Ring {
@@ -245,7 +247,7 @@ impl Drop for Waiter {
 pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
     let mut event = Box::new(Event {
         seq: 0,
-        at: SystemTime::now(),
+        at: draft.at.unwrap_or_else(SystemTime::now),
         kind,
         path: draft.path.cloned(),
         pid: draft.pid,

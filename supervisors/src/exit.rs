@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use actix::Message;
 
@@ -200,10 +201,19 @@ pub struct Down {
     pub reason: ExitReason,
     /// The event that tells of this exit, or 0.
     pub(crate) event: u64,
+    /// When that was, if there is one.
+    pub(crate) at: Option<SystemTime>,
     /// The crash, if it was one, for the supervisor to report with what it does about it.
     pub(crate) crash: Option<Arc<Crash>>,
     /// The children that it left behind, if it had any: they have been told, and may still be on their way out.
     pub(crate) orphans: Option<Arc<[Pid]>>,
+}
+
+impl Down {
+    /// When the process ended; now, if that was not written down.
+    pub(crate) fn at(&self) -> SystemTime {
+        self.at.unwrap_or_else(SystemTime::now)
+    }
 }
 
 /// A linked process ended, or somebody called [`exit`](crate::exit), and this process traps exits: Erlang's

@@ -166,6 +166,7 @@ pub(crate) struct Queue<A: Actor<Context = Context<A>>> {
 }
 
 impl<A: Actor<Context = Context<A>>> Queue<A> {
+    #[inline(always)]
     pub(crate) fn new(mailbox: Mailbox) -> Self {
         Self {
             mail: VecDeque::new(),

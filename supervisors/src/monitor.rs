@@ -43,6 +43,7 @@ pub(crate) fn monitor_pid(pid: Pid, name: Option<Name>, observer: Arc<dyn Observ
             name,
             reason: ExitReason::NoProc,
             event: 0,
+            at: None,
             crash: None,
             orphans: None,
         });
@@ -65,6 +66,7 @@ pub(crate) fn monitor_name(name: Name, observer: Arc<dyn Observer>) -> MonitorRe
                 name: Some(name),
                 reason: ExitReason::NoProc,
                 event: 0,
+                at: None,
                 crash: None,
                 orphans: None,
             });
@@ -112,6 +114,7 @@ pub(crate) fn exited_process(process: &dyn Process) -> Exited {
             name: None,
             reason,
             event: 0,
+            at: None,
             crash: None,
             orphans: None,
         });

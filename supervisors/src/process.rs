@@ -216,7 +216,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(
         kind: &'static str,
         label: Option<Label>,

@@ -61,6 +61,7 @@ enum Stage<A: Actor<Context = Context<A>>> {
 }
 
 impl<A: Actor<Context = Context<A>>> Run<A> {
+    #[inline(always)]
     pub(crate) fn ready(
         shared: Arc<Shared<A>>,
         starter: Option<Arc<dyn Observer>>,

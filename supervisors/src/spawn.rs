@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::{Actor, ArbiterHandle, Handler};
 use parking_lot::Mutex;
-use smallvec::SmallVec;
 
-use crate::actor_ref::{ActorRef, ByLetter, Shared};
+use crate::actor_ref::{ActorRef, Shared};
 use crate::bound::Mailbox;
 use crate::chaos::Lot;
 use crate::context::Context;
@@ -179,7 +178,7 @@ impl Spawn {
     where
         A: Actor<Context = Context<A>> + Handler<Down>,
     {
-        self.monitor = Some(Arc::new(ByLetter(Arc::clone(&ctx.shared))));
+        self.monitor = Some(ctx.observer());
         self
     }
 
@@ -309,11 +308,11 @@ impl<P: Process + 'static> Launch<P> {
         let mut state = State::default();
         let number = monitor.map(|observer| {
             let number = monitor::next_number();
-            state.monitors = SmallVec::from_iter([Monitor {
+            state.monitors.push(Monitor {
                 number,
                 name: None,
                 observer,
-            }]);
+            });
             number
         });
         let (mut label, mut starter, mut cause, mut parent) = (None, None, 0, None);

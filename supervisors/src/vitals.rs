@@ -298,6 +298,7 @@ pub(crate) struct Pulse {
 
 impl Pulse {
     /// With a histogram of turns for those processes that are few and live long.
+    #[inline(always)]
     pub(crate) fn new(has_histogram: bool) -> Self {
         Self {
             turn_since: AtomicU64::new(0),

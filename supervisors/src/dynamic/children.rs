@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use actix::dev::SpawnHandle;
 use parking_lot::Mutex;
@@ -66,7 +65,7 @@ impl Child {
         self.started_at = None;
         let exit = LastExit {
             reason: down.reason.clone(),
-            at: SystemTime::now(),
+            at: down.at(),
             event: down.event,
         };
         match &mut self.last_exit {
@@ -196,7 +195,7 @@ impl Children {
             incarnation: child.incarnation,
             exit: LastExit {
                 reason: down.reason.clone(),
-                at: SystemTime::now(),
+                at: down.at(),
                 event: down.event,
             },
         });

@@ -120,7 +120,7 @@ impl Core {
         self.control.fetch_or(DEAD, Ordering::AcqRel);
         // A subscriber or an error's `Display` that panics must not rob those who wait for this end.
         let told = panic::catch_unwind(AssertUnwindSafe(|| self.tell(&end)));
-        let (event, crash) = told.unwrap_or((0, None));
+        let (event, at, crash) = told.unwrap_or_default();
 
         if let Some(parent) = parent.and_then(pid::lookup)
             && let Some(ties) = parent.core().state().known_ties()
@@ -148,7 +148,7 @@ impl Core {
                 }
             }
         }
-        while self.tell_next_monitor(&reason, event, &crash, &orphans) {}
+        while self.tell_next_monitor(&reason, (event, at), &crash, &orphans) {}
         // If the supervisor has not taken it, or there is none, it is reported now.
         if crash.is_some() {
             drop_contained(crash);
@@ -160,7 +160,7 @@ impl Core {
     fn tell_next_monitor(
         &self,
         reason: &ExitReason,
-        event: u64,
+        (event, at): (u64, Option<SystemTime>),
         crash: &Option<Arc<Crash>>,
         orphans: &Option<Arc<[Pid]>>,
     ) -> bool {
@@ -183,6 +183,7 @@ impl Core {
             name,
             reason: reason.clone(),
             event,
+            at,
             crash: crash.cloned(),
             orphans: orphans.clone(),
         });
@@ -212,7 +213,7 @@ impl Core {
     }
 
     /// Writes the exit down. A crash is reported by the supervisor, or when nobody has it any more.
-    fn tell(&self, end: &End) -> (u64, Option<Arc<Crash>>) {
+    fn tell(&self, end: &End) -> (u64, Option<SystemTime>, Option<Arc<Crash>>) {
         let reason = &end.reason;
         let is_crash = end.is_crash();
         let is_told = match &self.label {
@@ -220,9 +221,9 @@ impl Core {
             None => is_crash || end.drop_panic.is_some(),
         };
         if !is_told {
-            return (0, None);
+            return (0, None, None);
         }
-        let uptime = self.uptime();
+        let (uptime, at) = (self.uptime(), Some(SystemTime::now()));
         let event = event::record(
             EventKind::Exit,
             Draft {
@@ -236,19 +237,20 @@ impl Core {
                     mailbox_len: end.mailbox_len,
                 },
                 cause: end.cause,
+                at,
                 ..Draft::default()
             },
         );
         if is_crash {
             let crash = Crash::new(self, reason, end, uptime, event);
-            return (event, Some(Arc::new(crash)));
+            return (event, at, Some(Arc::new(crash)));
         }
         let drop_panic = end.drop_panic.clone();
         let crash = drop_panic.map(|panic| {
             let reason = ExitReason::Panic(Arc::new(panic));
             Arc::new(Crash::new(self, &reason, end, uptime, event))
         });
-        (event, crash)
+        (event, at, crash)
     }
 
     /// Writes down that the process starts or is ready.

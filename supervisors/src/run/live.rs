@@ -50,6 +50,7 @@ struct BridgeEnd<A: Actor<Context = Context<A>>> {
 }
 
 impl<A: Actor<Context = Context<A>>> Live<A> {
+    #[inline(always)]
     pub(super) fn new(ctx: Context<A>, actor: A) -> Self {
         Self {
             ctx,

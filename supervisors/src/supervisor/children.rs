@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -100,7 +99,7 @@ impl Child {
         self.orphans.clone_from(&down.orphans);
         self.last_exit.replace(LastExit {
             reason: down.reason.clone(),
-            at: SystemTime::now(),
+            at: down.at(),
             event: down.event,
         })
     }
