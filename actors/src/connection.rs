@@ -158,7 +158,7 @@ impl Connection {
 
     /// Recites as far as it goes now; ready when it is over.
     fn turn(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Fate, Failure>> {
-        // A turn is short: one look at the clock does for all but the pace.
+        // A turn is short: one look at the clock does for all of it.
         let now = Instant::now();
         for _ in 0..WRITES_PER_TURN {
             match self.phase {
@@ -240,7 +240,7 @@ impl Connection {
                 self.left.advance(written);
                 chunk_left -= written;
                 let due = match self.manner.pace {
-                    Some(pace) if chunk_left == 0 => pace.next_due(due, Instant::now()),
+                    Some(pace) if chunk_left == 0 => pace.next_due(due, now),
                     _ => due,
                 };
                 self.phase = Phase::Reciting { due, chunk_left };
@@ -296,7 +296,7 @@ impl Connection {
             look: LINGER_LOOK,
             said: 0,
         };
-        self.sleep = Some(sleep_until(until.min(now + LINGER_LOOK)));
+        self.set_sleep(until.min(now + LINGER_LOOK));
         Poll::Ready(Ok(true))
     }
 
@@ -324,7 +324,7 @@ impl Connection {
             let next = until.min(now + look);
             look = LINGER_LOOK_MAX.min(look * 2);
             self.phase = Phase::Lingering { until, look, said };
-            self.sleep = Some(sleep_until(next));
+            self.set_sleep(next);
         }
     }
 
@@ -335,18 +335,26 @@ impl Connection {
         now: Instant,
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        if self.sleep.is_none() && moment <= now {
-            return Poll::Ready(());
+        let is_under_way = self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed());
+        if !is_under_way {
+            if moment <= now {
+                return Poll::Ready(());
+            }
+            self.set_sleep(moment);
         }
-        let sleep = self.sleep.get_or_insert_with(|| sleep_until(moment));
-        ready!(sleep.as_mut().poll(task));
-        self.sleep = None;
-        Poll::Ready(())
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(task),
+            None => Poll::Ready(()),
+        }
     }
-}
 
-fn sleep_until(moment: Instant) -> Pin<Box<Sleep>> {
-    Box::pin(tokio::time::sleep_until(moment))
+    /// Sets the timer, which stays where it is from chunk to chunk.
+    fn set_sleep(&mut self, moment: Instant) {
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(moment),
+            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(moment))),
+        }
+    }
 }
 
 impl Drop for Connection {
