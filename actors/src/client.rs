@@ -177,22 +177,22 @@ impl Client {
             // Started before this one, and restarted by nobody.
             return ctx.exit(ExitReason::NoProc);
         };
-        let mut starts = FuturesUnordered::new();
-        while self.running < self.jobs {
-            let Some(errand) = self.waiting.pop_front() else {
-                break;
-            };
-            self.running += 1;
-            let task = errand.task;
-            coordinator.do_send(Begin { task });
-            let start = downloads.send(StartDynamicChild::new(move |_| {
-                Download::new(Arc::clone(&errand))
-            }));
-            starts.push(async move { (task, start.await) });
-        }
-        if starts.is_empty() {
+        let count = self.waiting.len().min(self.jobs - self.running);
+        let Some(first) = self.waiting.front().filter(|_| count > 0) else {
             return;
-        }
+        };
+        self.running += count;
+        // In one message, or the first downloads to start would wait until the last has been told of.
+        let tasks = first.task..first.task + count;
+        coordinator.do_send(Begin { tasks });
+        let start = |errand: Arc<Errand>| {
+            let task = errand.task;
+            let start = StartDynamicChild::new(move |_| Download::new(Arc::clone(&errand)));
+            let answer = downloads.send(start);
+            async move { (task, answer.await) }
+        };
+        let starts = self.waiting.drain(..count).map(start);
+        let mut starts: FuturesUnordered<_> = starts.collect();
         // One that started reports itself, and one that does not start is started again, but the first time.
         ctx.spawn(wrap_future(async move {
             while let Some((task, answer)) = starts.next().await {

@@ -14,6 +14,7 @@ mod event;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -216,25 +217,28 @@ impl Actor for Coordinator {
     }
 }
 
-/// The client starts a task's download.
-#[derive(Debug, Clone, Copy, Message)]
+/// The client starts the downloads of these tasks.
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Begin {
-    pub(crate) task: usize,
+    pub(crate) tasks: Range<usize>,
 }
 
 impl Handler<Begin> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, Begin { task }: Begin, ctx: &mut Context<Self>) {
-        if self.tasks[task].state != TaskState::Waiting {
-            return;
-        }
+    fn handle(&mut self, Begin { tasks }: Begin, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        self.tasks[task].started_at = Some(now);
-        self.tasks[task].deadline = self.max_time.map(|limit| now + limit);
-        self.tell(Event::Started { task }, ctx);
-        self.expect_attempt(task, Duration::ZERO, ctx);
+        for task in tasks {
+            let begun = &mut self.tasks[task];
+            if begun.state != TaskState::Waiting {
+                continue;
+            }
+            begun.started_at = Some(now);
+            begun.deadline = self.max_time.map(|limit| now + limit);
+            self.tell(Event::Started { task }, ctx);
+            self.expect_attempt(task, Duration::ZERO, ctx);
+        }
     }
 }
 

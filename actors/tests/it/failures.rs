@@ -4,17 +4,17 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use byron_actors::{
-    ATTEMPT_OVERDUE, ClientConfig, Expectation, FailureKind, Manner, Patience, PoemHash, Target,
-    Whereabouts,
+    ATTEMPT_OVERDUE, ClientConfig, Event, Expectation, FailureKind, Manner, Patience, PoemHash,
+    Target, Whereabouts, tree,
 };
-use byron_supervisors::testing::fail_start;
+use byron_supervisors::testing::{self, fail_start};
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::support::{
-    collect_as, collect_one, failure, get, hasty, ms, nobody, once, play, run, say, say_and_reset,
-    serve, target,
+    LIMIT, collect_as, collect_one, failure, get, hasty, ms, nobody, once, play, run, say,
+    say_and_reset, serve, target,
 };
 
 fn expecting(addr: std::net::SocketAddr, expectation: Expectation) -> ClientConfig {
@@ -350,5 +350,31 @@ fn a_download_that_does_not_start_at_all_is_a_failure_at_once() {
         assert_eq!(lost[0].attempts, 0);
         assert!(begin.elapsed() < ATTEMPT_OVERDUE);
         served.stop().await;
+    });
+}
+
+#[test]
+fn a_download_that_is_not_started_again_is_given_up_when_it_is_overdue() {
+    testing::run(async {
+        let (client, _, mut events) = tree::start_client("overdue", get(&[nobody(), nobody()]))
+            .await
+            .unwrap();
+        let begin = Instant::now();
+        let (mut has_fallen, mut lost) = (false, Vec::new());
+        loop {
+            match events.recv().await.unwrap() {
+                Event::Retry { .. } if !has_fallen => {
+                    has_fallen = true;
+                    fail_start("/overdue/downloads/download", 100);
+                }
+                Event::Failed { message, .. } => lost.push(message),
+                Event::Done { .. } => break,
+                _ => {}
+            }
+        }
+        assert_eq!(lost, ["the download was not restarted"; 2]);
+        assert!(begin.elapsed() >= ATTEMPT_OVERDUE);
+        assert!(begin.elapsed() < ATTEMPT_OVERDUE * 2);
+        tree::stop(&client, LIMIT).await;
     });
 }
