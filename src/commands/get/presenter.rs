@@ -180,14 +180,19 @@ impl Presenter {
                 attempt,
             } => {
                 self.tasks[task].phase = Phase::Listening;
-                self.tasks[task].peer = peer_addr.to_string();
+                let is_named = matches!(self.display, Display::Classic);
+                if !is_named && self.json != Some(JsonLines::Events) {
+                    return Ok(());
+                }
                 let peer_addr = peer_addr.to_string();
                 self.tell_event(task, |task, target| json::Event::Connected {
                     task,
                     target,
                     peer_addr: &peer_addr,
                     attempt,
-                })
+                })?;
+                self.tasks[task].peer = peer_addr;
+                Ok(())
             }
             Event::Chunk(chunk) => {
                 let (task, bytes) = (chunk.task, chunk.bytes.len() as u64);
