@@ -48,7 +48,7 @@ fn main() -> Result<()> {
             let (first, count): (u16, u16) = (port.parse()?, count.parse()?);
             local(async move {
                 for port in first..first + count {
-                    tokio::spawn(serve(listen(port)?, poem.clone(), pace));
+                    tokio::spawn(serve(listen_alone(port)?, poem.clone(), pace));
                 }
                 std::future::pending().await
             })
@@ -88,9 +88,18 @@ fn slow(bytes: &str, ms: &str) -> Result<Pace> {
 }
 
 fn listen(port: u16) -> Result<TcpListener> {
+    listen_with(port, true)
+}
+
+/// Alone, so that another program's readers are not among its own.
+fn listen_alone(port: u16) -> Result<TcpListener> {
+    listen_with(port, false)
+}
+
+fn listen_with(port: u16, shares: bool) -> Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
-    socket.set_reuseport(true)?;
+    socket.set_reuseport(shares)?;
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     Ok(socket.listen(BACKLOG)?)
 }
