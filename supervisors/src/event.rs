@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::mem;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 pub use self::details::{EventDetails, TAKEN_ALONG_MAX, TakenAlong};
@@ -196,33 +196,42 @@ pub(crate) struct Draft<'a> {
     pub(crate) at: Option<SystemTime>,
 }
 
-struct Ring {
-    /// With the bytes of each. Boxed, for they come and go all the time, and are too large to be moved about.
-    events: VecDeque<(Box<Event>, usize)>,
-    bytes: usize,
-    last: u64,
-    dropped: u64,
+/// How many threads record without meeting each other's locks and memory.
+const LANES: usize = 16;
+
+/// The events that some of the threads have recorded, oldest first, with the bytes of each. Boxed, for they come and go all
+/// the time, and are too large to be moved about.
+type Recorded = VecDeque<(Box<Event>, usize)>;
+
+/// On cache lines of its own.
+#[repr(align(128))]
+struct Lane(Mutex<Recorded>);
+
+static RING: [Lane; LANES] = [const { Lane(Mutex::new(VecDeque::new())) }; LANES];
+
+/// What all lanes have in common. An event gets its number under the lock of its lane: whoever holds all locks sees every
+/// event up to the last number.
+#[repr(align(128))]
+struct Totals {
+    last: AtomicU64,
+    bytes: AtomicUsize,
+    /// The newest event that was dropped because all together were too large.
+    dropped: AtomicU64,
 }
 
-impl Ring {
-    fn is_full(&self) -> bool {
-        self.events.len() > EVENTS_MAX || self.bytes > EVENT_BYTES_MAX
-    }
+static TOTALS: Totals = Totals {
+    last: AtomicU64::new(0),
+    bytes: AtomicUsize::new(0),
+    dropped: AtomicU64::new(0),
+};
 
-    fn drop_oldest(&mut self) -> Option<Box<Event>> {
-        let (oldest, bytes) = self.events.pop_front()?;
-        self.bytes -= bytes;
-        self.dropped += 1;
-        Some(oldest)
-    }
+thread_local! {
+    static LANE: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % LANES
+    };
 }
 
-static RING: Mutex<Ring> = Mutex::new(Ring {
-    events: VecDeque::new(),
-    bytes: 0,
-    last: 0,
-    dropped: 0,
-});
 static CHANGED: LazyLock<Notify> = LazyLock::new(Notify::new);
 /// How many wait for an event.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
@@ -258,32 +267,112 @@ pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
         cause: (draft.cause != 0).then_some(draft.cause),
     });
     let bytes = event.bytes();
+    let lane = LANE.try_with(|lane| *lane).unwrap_or_default();
     let mut old = None;
     let mut older = Vec::new();
-    let seq = {
-        let mut ring = RING.lock();
-        ring.last += 1;
-        event.seq = ring.last;
-        ring.bytes += bytes;
-        ring.events.push_back((event, bytes));
-        if ring.is_full() {
-            old = ring.drop_oldest();
+    let (seq, total) = {
+        let mut lane = RING[lane].0.lock();
+        let seq = TOTALS.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut total = TOTALS.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        event.seq = seq;
+        lane.push_back((event, bytes));
+        // Those of other lanes that have become too old are not shown, and go when their threads record again.
+        let oldest = oldest_of(seq);
+        while lane.front().is_some_and(|(event, _)| event.seq < oldest)
+            && let Some((event, bytes)) = lane.pop_front()
+        {
+            total = TOTALS.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+            match old {
+                None => old = Some(event),
+                Some(_) => older.push(event),
+            }
         }
-        while ring.is_full() {
-            older.extend(ring.drop_oldest());
-        }
-        ring.last
+        (seq, total)
     };
     // Reasons hold errors of the user's, whose Drop is not run under our lock, and may panic.
     drop_contained(old);
     if !older.is_empty() {
         drop_each(older);
     }
+    if total > EVENT_BYTES_MAX {
+        make_room();
+    }
     // Whoever waits said so before it looked, under the lock: either it has seen this event, or it is seen here.
     if WAITING.load(Ordering::Relaxed) > 0 {
         CHANGED.notify_waiters();
     }
     seq
+}
+
+/// The number of the oldest event that is kept where this is the newest.
+fn oldest_of(last: u64) -> u64 {
+    (last + 1).saturating_sub(EVENTS_MAX as u64)
+}
+
+/// Drops the oldest events, whoever has recorded them, until all together are small enough.
+fn make_room() {
+    let mut dropped = Vec::new();
+    let mut lanes = lock_all();
+    while TOTALS.bytes.load(Ordering::Relaxed) > EVENT_BYTES_MAX {
+        let seq = |lane: &Recorded| lane.front().map(|(event, _)| event.seq);
+        let oldest = lanes.iter_mut().filter(|lane| !lane.is_empty());
+        let Some((event, bytes)) = oldest
+            .min_by_key(|lane| seq(lane))
+            .and_then(|lane| lane.pop_front())
+        else {
+            break;
+        };
+        TOTALS.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        TOTALS.dropped.fetch_max(event.seq, Ordering::Relaxed);
+        dropped.push(event);
+    }
+    drop(lanes);
+    drop_each(dropped);
+}
+
+/// In order, so that two who do it do not wait for each other.
+fn lock_all() -> [MutexGuard<'static, Recorded>; LANES] {
+    RING.each_ref().map(|lane| lane.0.lock())
+}
+
+/// All events that are kept, at one moment.
+struct Kept {
+    lanes: [MutexGuard<'static, Recorded>; LANES],
+    first: u64,
+    last: u64,
+}
+
+impl Kept {
+    fn now() -> Self {
+        let lanes = lock_all();
+        let last = TOTALS.last.load(Ordering::Relaxed);
+        let dropped = TOTALS.dropped.load(Ordering::Relaxed);
+        Self {
+            lanes,
+            first: oldest_of(last).max(dropped + 1),
+            last,
+        }
+    }
+
+    /// From this one on, oldest first.
+    fn since(&self, seq: u64) -> impl Iterator<Item = &Event> {
+        let first = seq.max(self.first);
+        let mut lanes = self.lanes.each_ref().map(|lane| {
+            let at = lane.partition_point(|(event, _)| event.seq < first);
+            lane.range(at..).map(|(event, _)| &**event).peekable()
+        });
+        std::iter::from_fn(move || {
+            let next = lanes.iter_mut().filter_map(|lane| {
+                let seq = lane.peek()?.seq;
+                Some((seq, lane))
+            });
+            next.min_by_key(|(seq, _)| *seq)?.1.next()
+        })
+    }
+
+    fn get(&self, seq: u64) -> Option<&Event> {
+        self.since(seq).next().filter(|event| event.seq == seq)
+    }
 }
 
 /// Records what a person did to a part of the tree, so that what follows has a cause to point at.
@@ -322,42 +411,29 @@ pub fn events_since(seq: u64) -> Events {
 }
 
 fn page(seq: u64, count_max: usize) -> Events {
-    let ring = RING.lock();
-    let first = ring
-        .events
-        .front()
-        .map_or(ring.last + 1, |(event, _)| event.seq);
+    let kept = Kept::now();
     let next = seq.saturating_add(1);
-    let skip = next.saturating_sub(first) as usize;
     Events {
-        events: ring
-            .events
-            .iter()
-            .skip(skip)
-            .take(count_max)
-            .map(|(event, _)| Event::clone(event))
-            .collect(),
-        missed: first.saturating_sub(next),
-        dropped: ring.dropped,
-        last: ring.last,
+        events: kept.since(next).take(count_max).cloned().collect(),
+        missed: kept.first.saturating_sub(next),
+        dropped: kept.first - 1,
+        last: kept.last,
     }
 }
 
 /// The event with this number and what brought it about, oldest first: the chain of causes. Where the ring has dropped a
 /// cause, the chain begins after it, and its first event still names it.
 pub fn causes_of(seq: u64) -> Vec<Event> {
-    let ring = RING.lock();
-    let first = ring.events.front().map_or(0, |(event, _)| event.seq);
-    let event = |seq: u64| {
-        let at = usize::try_from(seq.checked_sub(first)?).ok()?;
-        ring.events.get(at).map(|(event, _)| &**event)
-    };
+    let kept = Kept::now();
     let mut chain: Vec<Event> = Vec::new();
-    let mut next = event(seq);
+    let mut next = kept.get(seq);
     while let Some(link) = next {
         chain.push(link.clone());
         // A cause is older than what it causes, so this comes to an end.
-        next = link.cause.filter(|cause| *cause < link.seq).and_then(event);
+        next = link
+            .cause
+            .filter(|cause| *cause < link.seq)
+            .and_then(|cause| kept.get(cause));
     }
     chain.reverse();
     chain
@@ -365,11 +441,15 @@ pub fn causes_of(seq: u64) -> Vec<Event> {
 
 /// The event that tells how a process ended, if it is still there.
 pub fn exit_event(pid: Pid) -> Option<Event> {
-    let ring = RING.lock();
-    let mut newest_first = ring.events.iter().rev().map(|(event, _)| event);
-    newest_first
-        .find(|event| event.kind == EventKind::Exit && event.pid == Some(pid))
-        .map(|event| Event::clone(event))
+    let kept = Kept::now();
+    // A process ends once.
+    let mut exits = kept.lanes.iter().filter_map(|lane| {
+        let newest_first = lane.iter().rev().map(|(event, _)| event);
+        newest_first
+            .take_while(|event| event.seq >= kept.first)
+            .find(|event| event.kind == EventKind::Exit && event.pid == Some(pid))
+    });
+    exits.next().map(|event| Event::clone(event))
 }
 
 /// Waits until there are events after number `seq`, and returns them, at most [`EVENTS_PER_LOOK`]: whoever is far behind

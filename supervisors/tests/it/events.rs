@@ -179,3 +179,43 @@ fn next_events_wakes_for_what_comes() {
         thread.join().expect("no panic");
     });
 }
+
+#[test]
+fn events_of_many_threads_are_in_one_order_without_gaps_for_whoever_looks_meanwhile() {
+    const THREADS: usize = 20;
+    const EACH: usize = 300;
+    let _ring = ring();
+    let mut seen = last();
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            std::thread::spawn(move || {
+                let seqs: Vec<_> = (0..EACH)
+                    .map(|number| record_operator(format!("lane {thread}/{number}"), None))
+                    .collect();
+                assert!(seqs.is_sorted(), "{seqs:?}");
+            })
+        })
+        .collect();
+    let mut found = [0; THREADS];
+    while found.iter().sum::<usize>() < THREADS * EACH {
+        let events = events_since(seen);
+        assert_eq!(events.missed, 0);
+        for event in events.events {
+            assert_eq!(event.seq, seen + 1, "every number once, in order");
+            seen = event.seq;
+            let note = event.note.unwrap_or_default();
+            let Some((thread, number)) = note
+                .strip_prefix("lane ")
+                .and_then(|text| text.split_once('/'))
+            else {
+                continue;
+            };
+            let thread: usize = thread.parse().expect("a number");
+            assert_eq!(number, found[thread].to_string(), "in the thread's order");
+            found[thread] += 1;
+        }
+    }
+    for thread in threads {
+        thread.join().expect("it records in order");
+    }
+}
