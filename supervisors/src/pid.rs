@@ -79,7 +79,17 @@ impl FromStr for Pid {
     }
 }
 
-/// Pids are already distinct numbers: one multiplication spreads them over a table.
+/// Where a number lies in a table: 64 in a row are neighbours, so that among very many processes those of today find their
+/// places in the cache. Rows lie anywhere and begin anywhere, so that numbers at regular distances do not meet.
+fn place(number: u64) -> u64 {
+    let spread = (number / 64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let row = spread.rotate_left(26);
+    let in_row = number.wrapping_add(spread >> 58) % 64;
+    // By its first bits the table tells neighbours apart.
+    (row & !63 | in_row) ^ (number << 57)
+}
+
+/// Pids are already distinct numbers: a hash has only to spread them over a table.
 #[derive(Default)]
 pub(crate) struct PidHasher(u64);
 
@@ -95,13 +105,29 @@ impl Hasher for PidHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0 ^ number)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .rotate_left(26);
+        self.0 = place(self.0 ^ number);
     }
 }
 
 pub(crate) type PidMap<V> = HashMap<Pid, V, BuildHasherDefault<PidHasher>>;
+
+/// For the pids of one shard, which are those of one remainder.
+#[derive(Default)]
+struct ShardHasher(PidHasher);
+
+impl Hasher for ShardHasher {
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0.write_u64(number / SHARDS as u64);
+    }
+}
 
 /// How many locks the table is spread over, so that arbiters do not queue behind each other.
 const SHARDS: usize = 64;
@@ -112,12 +138,14 @@ const PLACES_MIN: usize = 256;
 /// On cache lines of its own: neighbours are of other arbiters as often as not.
 #[derive(Default)]
 #[repr(align(128))]
-struct Shard(Mutex<PidMap<Arc<dyn Process>>>);
+struct Shard(Mutex<Processes>);
+
+type Processes = HashMap<Pid, Arc<dyn Process>, BuildHasherDefault<ShardHasher>>;
 
 static TABLE: LazyLock<Box<[Shard]>> =
     LazyLock::new(|| (0..SHARDS).map(|_| Shard::default()).collect());
 
-fn shard(pid: Pid) -> &'static Mutex<PidMap<Arc<dyn Process>>> {
+fn shard(pid: Pid) -> &'static Mutex<Processes> {
     &TABLE[(pid.as_u64() % SHARDS as u64) as usize].0
 }
 
@@ -154,4 +182,36 @@ pub(crate) fn lookup(pid: Pid) -> Option<Arc<dyn Process>> {
 /// True while the process runs (Erlang's `is_process_alive/1`).
 pub fn is_alive(pid: Pid) -> bool {
     lookup(pid).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn numbers_at_any_regular_distance_have_places_of_their_own() {
+        const PLACES: u64 = 4096;
+        for distance in (0..20).map(|bits| 1 << bits) {
+            let mut taken: HashMap<u64, usize> = HashMap::new();
+            for number in 0..PLACES / 2 {
+                *taken.entry(place(number * distance) % PLACES).or_default() += 1;
+            }
+            let most = taken.values().max().copied().unwrap_or_default();
+            // The table looks at 16 places at once.
+            assert!(most <= 16, "{most} at one place, distance {distance}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_a_row_are_neighbours_that_differ_in_their_first_bits() {
+        let row: Vec<u64> = (0..16).map(place).collect();
+        let rows: Vec<u64> = row.iter().map(|place| (place % (1 << 40)) / 64).collect();
+        assert!(rows.windows(2).all(|pair| pair[0] == pair[1]), "{rows:?}");
+        let mut first: Vec<u64> = row.iter().map(|place| place >> 57).collect();
+        first.sort();
+        first.dedup();
+        assert_eq!(first.len(), 16);
+    }
 }
