@@ -199,9 +199,16 @@ pub(crate) struct Draft<'a> {
 /// How many threads record without meeting each other's locks and memory.
 const LANES: usize = 16;
 
-/// The events that some of the threads have recorded, oldest first, with the bytes of each. Boxed, for they come and go all
-/// the time, and are too large to be moved about.
-type Recorded = VecDeque<(Box<Event>, usize)>;
+/// The events that some of the threads have recorded, oldest first.
+type Recorded = VecDeque<Record>;
+
+struct Record {
+    /// The event's: to see that it is old, it need not be fetched from where nobody has looked for long.
+    seq: u64,
+    bytes: usize,
+    /// Boxed, for events come and go all the time, and are too large to be moved about.
+    event: Box<Event>,
+}
 
 /// On cache lines of its own.
 #[repr(align(128))]
@@ -275,11 +282,11 @@ pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
         let seq = TOTALS.last.fetch_add(1, Ordering::Relaxed) + 1;
         let mut total = TOTALS.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         event.seq = seq;
-        lane.push_back((event, bytes));
+        lane.push_back(Record { seq, bytes, event });
         // Those of other lanes that have become too old are not shown, and go when their threads record again.
         let oldest = oldest_of(seq);
-        while lane.front().is_some_and(|(event, _)| event.seq < oldest)
-            && let Some((event, bytes)) = lane.pop_front()
+        while lane.front().is_some_and(|record| record.seq < oldest)
+            && let Some(Record { bytes, event, .. }) = lane.pop_front()
         {
             total = TOTALS.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes;
             match old {
@@ -314,16 +321,16 @@ fn make_room() {
     let mut dropped = Vec::new();
     let mut lanes = lock_all();
     while TOTALS.bytes.load(Ordering::Relaxed) > EVENT_BYTES_MAX {
-        let seq = |lane: &Recorded| lane.front().map(|(event, _)| event.seq);
+        let seq = |lane: &Recorded| lane.front().map(|record| record.seq);
         let oldest = lanes.iter_mut().filter(|lane| !lane.is_empty());
-        let Some((event, bytes)) = oldest
+        let Some(Record { seq, bytes, event }) = oldest
             .min_by_key(|lane| seq(lane))
             .and_then(|lane| lane.pop_front())
         else {
             break;
         };
         TOTALS.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        TOTALS.dropped.fetch_max(event.seq, Ordering::Relaxed);
+        TOTALS.dropped.fetch_max(seq, Ordering::Relaxed);
         dropped.push(event);
     }
     drop(lanes);
@@ -358,15 +365,16 @@ impl Kept {
     fn since(&self, seq: u64) -> impl Iterator<Item = &Event> {
         let first = seq.max(self.first);
         let mut lanes = self.lanes.each_ref().map(|lane| {
-            let at = lane.partition_point(|(event, _)| event.seq < first);
-            lane.range(at..).map(|(event, _)| &**event).peekable()
+            let at = lane.partition_point(|record| record.seq < first);
+            lane.range(at..).peekable()
         });
         std::iter::from_fn(move || {
             let next = lanes.iter_mut().filter_map(|lane| {
                 let seq = lane.peek()?.seq;
                 Some((seq, lane))
             });
-            next.min_by_key(|(seq, _)| *seq)?.1.next()
+            let oldest = next.min_by_key(|(seq, _)| *seq)?.1.next()?;
+            Some(&*oldest.event)
         })
     }
 
@@ -444,9 +452,10 @@ pub fn exit_event(pid: Pid) -> Option<Event> {
     let kept = Kept::now();
     // A process ends once.
     let mut exits = kept.lanes.iter().filter_map(|lane| {
-        let newest_first = lane.iter().rev().map(|(event, _)| event);
+        let newest_first = lane.iter().rev();
         newest_first
-            .take_while(|event| event.seq >= kept.first)
+            .take_while(|record| record.seq >= kept.first)
+            .map(|record| &record.event)
             .find(|event| event.kind == EventKind::Exit && event.pid == Some(pid))
     });
     exits.next().map(|event| Event::clone(event))
