@@ -104,13 +104,14 @@ pub fn transform_named(name: &str) -> Option<&'static Transform> {
 }
 
 /// Changes what is text in a poem, and leaves the bytes that are not as they are.
-fn map_text(poem: &[u8], mut change: impl FnMut(&str, &mut String)) -> Vec<u8> {
+fn map_text(poem: &[u8], change: impl Fn(&str) -> String) -> Vec<u8> {
+    // Most poems are text from end to end, and are changed in one piece.
+    if let Ok(text) = str::from_utf8(poem) {
+        return change(text).into_bytes();
+    }
     let mut answer = Vec::with_capacity(poem.len());
-    let mut changed = String::new();
     for chunk in poem.utf8_chunks() {
-        changed.clear();
-        change(chunk.valid(), &mut changed);
-        answer.extend_from_slice(changed.as_bytes());
+        answer.extend_from_slice(change(chunk.valid()).as_bytes());
         answer.extend_from_slice(chunk.invalid());
     }
     answer

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::panic;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -32,6 +32,10 @@ pub const TRANSFORMS_WAITING_MAX: usize = 64;
 /// Longer poems are worked on beside the arbiter, so that its other actors need not wait.
 pub const INLINE_BYTES_MAX: usize = 16 * 1024;
 
+/// How many poems more than the shortest queue the own arbiter's may have, and still be the better one for a short poem: to
+/// wake another thread takes longer than that many short poems.
+const OWN_QUEUE_LEAD: usize = 8;
+
 /// How long a caller waits for its turn and its answer.
 pub const TRANSFORM_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -51,7 +55,52 @@ struct Shared {
 /// What is known of one worker over all its incarnations.
 struct Desk {
     room: Arc<Semaphore>,
+    /// How many of those who have a place there are long.
+    long: Arc<AtomicUsize>,
     thread: Mutex<Option<ThreadId>>,
+}
+
+/// A place in a queue, and then at work.
+struct Place {
+    _room: OwnedSemaphorePermit,
+    /// For a long poem.
+    long: Option<Arc<AtomicUsize>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(long) = &self.long {
+            long.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A queue as it looks to somebody with a poem.
+#[derive(Debug, Clone, Copy)]
+struct Looks {
+    waiting: usize,
+    /// Some of those are long poems.
+    has_long: bool,
+    /// It is this arbiter's.
+    is_here: bool,
+}
+
+/// Which queue to stand in: the shortest, but with a short poem rather the own arbiter's, unless it is much longer or has a
+/// long poem in it.
+fn choose(queues: impl Iterator<Item = Looks> + Clone, is_long: bool) -> Option<usize> {
+    let shortest = queues.clone().map(|looks| looks.waiting).min()?;
+    let is_good_enough = |looks: &Looks| {
+        let lead = if is_long || looks.has_long || looks.waiting >= TRANSFORMS_WAITING_MAX {
+            0
+        } else {
+            OWN_QUEUE_LEAD
+        };
+        looks.is_here && looks.waiting <= shortest + lead
+    };
+    let mut numbered = queues.enumerate();
+    let own = numbered.clone().find(|(_, looks)| is_good_enough(looks));
+    let chosen = own.or_else(|| numbered.find(|(_, looks)| looks.waiting == shortest));
+    chosen.map(|(number, _)| number)
 }
 
 #[derive(Default)]
@@ -124,6 +173,7 @@ impl Transformers {
     pub fn with(transforms: Vec<Transform>, arbiters: &ArbiterPool) -> Self {
         let desk = |_: &_| Desk {
             room: Arc::new(Semaphore::new(TRANSFORMS_WAITING_MAX)),
+            long: Arc::default(),
             thread: Mutex::default(),
         };
         let shared = Arc::new(Shared {
@@ -201,7 +251,7 @@ impl Transformers {
             .find(|transform| transform.name.as_bytes() == name)
             .copied()
             .ok_or_else(|| CallTransformError::Unknown(name.clone()))?;
-        let (worker, place) = self.shared.take_place()?;
+        let (worker, place) = self.shared.take_place(is_long(&poem))?;
         let worker = self
             .workers
             .whereis_partition(worker as u64)
@@ -220,16 +270,24 @@ impl Transformers {
 }
 
 impl Shared {
-    /// A place in the shortest queue; this arbiter's own is preferred as long as nobody waits there.
-    fn take_place(&self) -> Result<(usize, OwnedSemaphorePermit), CallTransformError> {
+    fn take_place(&self, is_long: bool) -> Result<(usize, Place), CallTransformError> {
         let here = thread::current().id();
-        let shortest = self.desks.iter().enumerate().max_by_key(|(_, desk)| {
-            let room = desk.room.available_permits();
-            (room, *desk.thread.lock() == Some(here))
+        let queues = self.desks.iter().map(|desk| Looks {
+            waiting: TRANSFORMS_WAITING_MAX - desk.room.available_permits(),
+            has_long: desk.long.load(Ordering::Relaxed) > 0,
+            is_here: *desk.thread.lock() == Some(here),
         });
-        let (worker, desk) = shortest.ok_or(CallTransformError::Nobody)?;
-        let place = Arc::clone(&desk.room).try_acquire_owned();
-        Ok((worker, place.map_err(|_| CallTransformError::Overloaded)?))
+        let worker = choose(queues, is_long).ok_or(CallTransformError::Nobody)?;
+        let desk = &self.desks[worker];
+        let room = Arc::clone(&desk.room).try_acquire_owned();
+        let place = Place {
+            _room: room.map_err(|_| CallTransformError::Overloaded)?,
+            long: is_long.then(|| {
+                desk.long.fetch_add(1, Ordering::Relaxed);
+                Arc::clone(&desk.long)
+            }),
+        };
+        Ok((worker, place))
     }
 }
 
@@ -247,15 +305,19 @@ impl Actor for Transformer {
 struct Apply {
     transform: Transform,
     poem: Bytes,
-    /// In the queue, and then at work.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// Whether a poem is worked on beside the arbiter.
+fn is_long(poem: &[u8]) -> bool {
+    poem.len() > INLINE_BYTES_MAX
 }
 
 impl Handler<Apply> for Transformer {
     type Result = AtomicResponse<Self, Result<Bytes, TransformError>>;
 
     fn handle(&mut self, apply: Apply, _: &mut Context<Self>) -> Self::Result {
-        if apply.poem.len() <= INLINE_BYTES_MAX {
+        if !is_long(&apply.poem) {
             let answer = apply.transform.apply(&apply.poem);
             return AtomicResponse::new(Box::pin(wrap_future(async move {
                 drop(apply);
@@ -270,5 +332,44 @@ impl Handler<Apply> for Transformer {
                 Err(error) => panic::resume_unwind(error.into_panic()),
             }
         })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn looks(waiting: usize, has_long: bool, is_here: bool) -> Looks {
+        Looks {
+            waiting,
+            has_long,
+            is_here,
+        }
+    }
+
+    #[test]
+    fn a_short_poem_stays_on_its_arbiter_unless_the_queue_is_long_or_slow() {
+        let choose = |own, is_slow, other, is_long| {
+            let queues = [looks(other, false, false), looks(own, is_slow, true)];
+            choose(queues.into_iter(), is_long)
+        };
+        const OTHER: Option<usize> = Some(0);
+        const OWN: Option<usize> = Some(1);
+        assert_eq!(choose(0, false, 0, false), OWN);
+        assert_eq!(choose(8, false, 0, false), OWN);
+        assert_eq!(choose(9, false, 0, false), OTHER);
+        assert_eq!(choose(1, true, 0, false), OTHER, "a long poem is before it");
+        assert_eq!(choose(1, true, 1, false), OWN);
+        assert_eq!(
+            choose(1, false, 0, true),
+            OTHER,
+            "a long poem can go further"
+        );
+        assert_eq!(choose(0, false, 0, true), OWN);
+        let full = TRANSFORMS_WAITING_MAX;
+        assert_eq!(choose(full, false, full - 1, false), OTHER, "there is room");
+        assert_eq!(super::choose([].into_iter(), false), None);
+        let elsewhere = [looks(3, false, false), looks(2, false, false)];
+        assert_eq!(super::choose(elsewhere.into_iter(), false), Some(1));
     }
 }

@@ -8,11 +8,7 @@ use super::{Transform, map_text};
 pub(super) const TRANSFORM: Transform = Transform {
     name: "cummingsify",
     about: "lower case, the way e. e. cummings is remembered",
-    engine: |poem| {
-        Ok(map_text(poem, |text, into| {
-            into.push_str(&text.to_lowercase())
-        }))
-    },
+    engine: |poem| Ok(map_text(poem, str::to_lowercase)),
 };
 
 #[cfg(test)]

@@ -7,11 +7,7 @@ use super::{Transform, map_text};
 pub(super) const TRANSFORM: Transform = Transform {
     name: "shout",
     about: "upper case",
-    engine: |poem| {
-        Ok(map_text(poem, |text, into| {
-            into.push_str(&text.to_uppercase())
-        }))
-    },
+    engine: |poem| Ok(map_text(poem, str::to_uppercase)),
 };
 
 #[cfg(test)]
