@@ -78,8 +78,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // nginx and byron end in order and take their children along; who does not is killed.
-        for pid in self.family().unwrap_or_default().into_iter().rev() {
+        // Parents first: nginx starts a worker again that dies before its master.
+        for pid in self.family().unwrap_or_default() {
             let _ = Command::new("kill")
                 .arg("-KILL")
                 .arg(pid.to_string())
@@ -103,9 +103,10 @@ fn status_bytes(pid: u32, field: &str) -> Result<u64> {
 }
 
 fn quiet(processors: &str, command: &[String]) -> Command {
-    let mut quiet = Command::new("taskset");
+    // Whoever ends this program ends what it measures, or the next run would share its ports.
+    let mut quiet = Command::new("setpriv");
     quiet
-        .args(["-c", processors])
+        .args(["--pdeathsig", "KILL", "taskset", "-c", processors])
         .args(command)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
