@@ -259,7 +259,7 @@ impl Transformers {
         let apply = Apply {
             transform,
             poem,
-            _place: place,
+            place,
         };
         match worker.send(apply).await {
             Ok(outcome) => Ok(outcome?),
@@ -270,6 +270,7 @@ impl Transformers {
 }
 
 impl Shared {
+    /// A place in the queue that is the one to stand in; see [`choose`].
     fn take_place(&self, is_long: bool) -> Result<(usize, Place), CallTransformError> {
         let here = thread::current().id();
         let queues = self.desks.iter().map(|desk| Looks {
@@ -305,7 +306,7 @@ impl Actor for Transformer {
 struct Apply {
     transform: Transform,
     poem: Bytes,
-    _place: Place,
+    place: Place,
 }
 
 /// Whether a poem is worked on beside the arbiter.
@@ -317,16 +318,23 @@ impl Handler<Apply> for Transformer {
     type Result = AtomicResponse<Self, Result<Bytes, TransformError>>;
 
     fn handle(&mut self, apply: Apply, _: &mut Context<Self>) -> Self::Result {
-        if !is_long(&apply.poem) {
-            let answer = apply.transform.apply(&apply.poem);
+        let Apply {
+            transform,
+            poem,
+            place,
+        } = apply;
+        if !is_long(&poem) {
+            let answer = transform.apply(&poem);
             return AtomicResponse::new(Box::pin(wrap_future(async move {
-                drop(apply);
+                drop(place);
                 answer
             })));
         }
-        let beside = tokio::task::spawn_blocking(move || apply.transform.apply(&apply.poem));
+        let beside = tokio::task::spawn_blocking(move || transform.apply(&poem));
         AtomicResponse::new(Box::pin(wrap_future(async move {
-            match beside.await {
+            let answer = beside.await;
+            drop(place);
+            match answer {
                 Ok(answer) => answer,
                 // As if it had happened here.
                 Err(error) => panic::resume_unwind(error.into_panic()),

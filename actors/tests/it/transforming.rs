@@ -1,8 +1,7 @@
 //! Transforms over real sockets: the tutorial's bytes, what is refused, what a crash costs, and what HTTP says.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use actix::Arbiter;
@@ -253,10 +252,11 @@ fn a_killed_pool_is_there_again() {
     });
 }
 
-/// An engine that waits until its test lets it go on.
-fn gated() -> (Transform, mpsc::Sender<()>) {
-    use std::sync::Mutex;
+/// An engine that waits until its test lets it go on. There is one gate for all tests, which take turns.
+fn gated() -> (Transform, mpsc::Sender<()>, MutexGuard<'static, ()>) {
+    static TURN: Mutex<()> = Mutex::new(());
     static GATE: Mutex<Option<mpsc::Receiver<()>>> = Mutex::new(None);
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (open, gate) = mpsc::channel();
     *GATE.lock().unwrap() = Some(gate);
     let transform = Transform {
@@ -272,13 +272,13 @@ fn gated() -> (Transform, mpsc::Sender<()>) {
             Ok(poem.to_vec())
         },
     };
-    (transform, open)
+    (transform, open, turn)
 }
 
 #[test]
 fn beyond_the_queue_callers_are_turned_away_at_once() {
+    let (wait, open, _turn) = gated();
     run(async {
-        let (wait, open) = gated();
         let workers = Arbiter::new();
         let workers = ArbiterPool::new([workers.handle()]);
         let here = ArbiterPool::new([Arbiter::current()]);
@@ -310,6 +310,30 @@ fn beyond_the_queue_callers_are_turned_away_at_once() {
             assert_eq!(read_all(peer).await.0, b"1:x,");
         }
         assert_eq!(transforms.ask(request("shout", b"x")).await, b"1:X,");
+        transforms.stop().await;
+    });
+}
+
+#[test]
+fn a_long_poem_keeps_its_place_while_it_is_worked_on_and_no_short_one_behind_it() {
+    let (wait, open, _turn) = gated();
+    run(async {
+        let other = Arbiter::new();
+        let both = ArbiterPool::new([Arbiter::current(), other.handle()]);
+        let here = ArbiterPool::new([Arbiter::current()]);
+        let transforms = transforms_on(&[wait], Courtesy::default(), &both, &here).await;
+        let long = vec![b'x'; INLINE_BYTES_MAX + 1];
+        let mut peer = transforms.peer().await;
+        peer.write_all(&request("wait", &long)).await.unwrap();
+        let waiting = || transforms.transformers.counts().waiting;
+        eventually("it is worked on", || waiting() == 1).await;
+        for _ in 0..10 {
+            assert_eq!(transforms.ask(request("shout", b"x")).await, b"1:X,");
+            assert_eq!(waiting(), 1);
+        }
+        open.send(()).unwrap();
+        assert_eq!(read_all(peer).await.0.len(), long.len() + "16385:,".len());
+        assert_eq!(waiting(), 0);
         transforms.stop().await;
     });
 }
