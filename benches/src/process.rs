@@ -112,7 +112,9 @@ fn quiet(processors: &str, command: &[String]) -> Command {
         .stderr(Stdio::null())
         .env_remove("RUST_BACKTRACE")
         .env_remove("RUST_LOG")
-        .env_remove("BYRON_LOG");
+        .env_remove("BYRON_LOG")
+        // Erlang is killed like the others, and has nothing to tell.
+        .env("ERL_CRASH_DUMP_SECONDS", "0");
     quiet
 }
 

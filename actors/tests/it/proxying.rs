@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::proxy_support::{End, Prompter, config, proxy, read_exactly};
-use crate::support::{eventually, ms, play, read_all, run, say, text};
+use crate::support::{eventually, play, read_all, run, say, text};
 
 #[test]
 fn a_thousand_readers_at_once_are_one_fetch_and_each_is_at_the_live_position() {
@@ -174,14 +174,11 @@ fn a_reader_who_comes_while_the_cache_is_being_restarted_gets_a_fetch_all_the_sa
         let addr = play(|_, stream| say(stream, b"a poem")).await;
         let proxied = proxy(config(addr)).await;
         for _ in 0..5 {
-            let keeper = loop {
-                match proxied.upstream().keeper() {
-                    Some(keeper) => break keeper,
-                    None => tokio::time::sleep(ms(2)).await,
-                }
-            };
+            let keeper = || proxied.upstream().keeper();
+            eventually("there is a cache", || keeper().is_some()).await;
+            let pid = keeper().unwrap().pid();
             proxied.upstream().purge(false);
-            kill(keeper.pid());
+            kill(pid);
             assert_eq!(proxied.whole().await, b"a poem");
         }
         proxied.stop().await;

@@ -28,6 +28,17 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Growth>> {
     Ok(growths)
 }
 
+/// byron with the tutorial's poem, on these processors.
+fn serve(bench: &Bench, processors: &str) -> Result<(u16, Vec<u8>, Process)> {
+    let (file, port) = (bench.ecstasy(), bench.port());
+    let command = byron(bench, port, &file, 1)?;
+    Ok((
+        port,
+        fs::read(&file)?,
+        Process::server(processors, &command, port)?,
+    ))
+}
+
 fn crowds(bench: &Bench) -> Result<[Growth; 2]> {
     let mut cpu = Growth::new("CPU of a poem of 3 kB", "us", "clients at once");
     let mut latency = Growth::new(
@@ -35,9 +46,7 @@ fn crowds(bench: &Bench) -> Result<[Growth; 2]> {
         "us",
         "clients at once",
     );
-    let (file, port) = (bench.ecstasy(), bench.port());
-    let poem = fs::read(&file)?;
-    let process = Process::server("0", &byron(bench, port, &file, 1)?, port)?;
+    let (port, poem, process) = serve(bench, "0")?;
     for _ in 0..bench.rounds() {
         for clients in sizes(bench, &CROWDS) {
             let wanted = Wanted {
@@ -62,9 +71,7 @@ fn full(bench: &Bench) -> Result<Growth> {
         "us",
         "clients at once",
     );
-    let (file, port) = (bench.ecstasy(), bench.port());
-    let poem = fs::read(&file)?;
-    let _process = Process::server("0,1", &byron(bench, port, &file, 2)?, port)?;
+    let (port, poem, _process) = serve(bench, "0,1")?;
     for _ in 0..bench.rounds() {
         for clients in sizes(bench, &CROWDS) {
             let per_second = saturate(bench, port, clients / 2, &poem)?;

@@ -1,9 +1,13 @@
 //! What a tree tells of itself: events with their causes, and the snapshot.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix::Actor;
 use byron_supervisors::{
-    AutoShutdown, Backoff, ChildSpec, DynamicFlags, DynamicSupervisor, Event, EventKind,
-    ExitReason, Node, StartDynamicChild, Strategy, SupFlags, Supervisor, TerminateChild, exit,
-    exited, kill, snapshot, whereis, whereis_actor,
+    AutoShutdown, Backoff, ChildSpec, Context, DynamicFlags, DynamicSupervisor, Event, EventKind,
+    ExitReason, NOTE_BYTES_MAX, Node, StartDynamicChild, Strategy, SupFlags, Supervisor,
+    TerminateChild, exit, exited, kill, snapshot, spawn, whereis, whereis_actor,
 };
 
 use crate::sup_support::{
@@ -262,6 +266,60 @@ fn good_starts_and_ends_of_dynamic_children_are_not_told_and_crashes_are() {
         let events = events_of(&root, since);
         assert_eq!(lines(&events, &root)[2..], ["root/3#1 exit: error: reset"]);
         assert_eq!(count(&events, EventKind::Exit), 1);
+    });
+}
+
+/// Writes one note into the log when it starts, as long as it is told.
+struct Notary {
+    bytes: usize,
+    noted: Arc<AtomicU64>,
+}
+
+impl Actor for Notary {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let seq = ctx.note("ü".repeat(self.bytes / 2));
+        self.noted.store(seq.unwrap_or_default(), Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_actors_note_is_an_event_of_its_place_and_has_an_end() {
+    paused(async {
+        let (root, since) = (unique("root"), now());
+        let noted = Arc::new(AtomicU64::new(0));
+        let of_child = Arc::clone(&noted);
+        let notary = ChildSpec::new("notary", move |_| Notary {
+            bytes: NOTE_BYTES_MAX + 2,
+            noted: Arc::clone(&of_child),
+        });
+        let sup = Supervisor::start(&root, flags(1), vec![notary]).await;
+        let _sup = sup.expect("it starts");
+        let events = events_of(&root, since);
+        let notes: Vec<_> = events
+            .iter()
+            .filter(|event| event.kind == EventKind::Note)
+            .collect();
+        let [note] = notes[..] else {
+            panic!("{notes:?}")
+        };
+        assert_eq!(note.seq, noted.load(Ordering::Relaxed));
+        assert_eq!(
+            note.path.as_ref().unwrap().to_string(),
+            format!("{root}/notary")
+        );
+        let text = note.note.as_deref().unwrap();
+        assert_eq!(text, format!("{}…", "ü".repeat(NOTE_BYTES_MAX / 2)));
+
+        let nowhere = Arc::new(AtomicU64::new(7));
+        let stranger = spawn(Notary {
+            bytes: 2,
+            noted: Arc::clone(&nowhere),
+        });
+        settle().await;
+        assert_eq!(nowhere.load(Ordering::Relaxed), 0, "it is in no tree");
+        kill(stranger.pid());
     });
 }
 
