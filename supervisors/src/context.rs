@@ -69,6 +69,8 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) is_cut: Cell<bool>,
     pub(crate) during: During,
     pub(crate) in_message: Option<&'static str>,
+    /// Whoever sent the message that is being handled waits for an answer.
+    pub(crate) is_asked: bool,
     /// The init goes on after `started`; see [`defer_ready`](Self::defer_ready).
     pub(crate) is_deferred: bool,
     /// How the actor shows its state, if it does.
@@ -107,6 +109,7 @@ impl<A: Actor<Context = Self>> Context<A> {
             is_cut: Cell::new(false),
             during: During::Init,
             in_message: None,
+            is_asked: false,
             is_deferred: false,
             show: None,
             tracer: None,

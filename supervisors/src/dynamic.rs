@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use self::children::{Child, Children, Shown};
 use self::operated::Stopper;
-use crate::actor_ref::{ActorRef, AsStarter};
+use crate::actor_ref::{ActorRef, Shared};
 use crate::backoff::Backoff;
 use crate::bound::Mailbox;
 use crate::child_spec::{AutoShutdown, ChildId, ChildType, Restart, SHUTDOWN_TIMEOUT, Shutdown};
@@ -297,12 +297,10 @@ impl DynamicSupervisor {
         start_root(name, make).await
     }
 
-    fn shared(&self) -> Arc<Mutex<Children>> {
-        Arc::clone(
-            self.children
-                .as_ref()
-                .expect("a started supervisor has its children"),
-        )
+    fn shared(&self) -> &Mutex<Children> {
+        self.children
+            .as_ref()
+            .expect("a started supervisor has its children")
     }
 }
 
@@ -321,8 +319,11 @@ impl Actor for DynamicSupervisor {
         ctx.shared
             .core
             .set_introspect(Arc::new(Shown(Arc::clone(&children))));
+        self.starter = Some(Arc::new(Starter {
+            supervisor: Arc::clone(&ctx.shared),
+            children: Arc::clone(&children),
+        }));
         self.children = Some(children);
-        self.starter = Some(Arc::new(AsStarter(Arc::clone(&ctx.shared))));
         if is_bad {
             self.is_over = true;
             ctx.exit(ExitReason::error(crate::InvalidSpec::BadCombination(
@@ -344,6 +345,32 @@ impl Actor for DynamicSupervisor {
         } else {
             Running::Continue
         }
+    }
+}
+
+/// Hears of the children's starts and ends. A start that nobody waits for is a line in the table, and no message.
+struct Starter {
+    supervisor: Arc<Shared<DynamicSupervisor>>,
+    children: Arc<Mutex<Children>>,
+}
+
+impl Observer for Starter {
+    fn down(&self, down: Down) {
+        self.supervisor.tell(down);
+    }
+
+    fn started(&self, started: Started) {
+        if !self.children.lock().note_start(started) {
+            self.supervisor.tell(started);
+        }
+    }
+
+    fn reports_crashes(&self) -> bool {
+        true
+    }
+
+    fn is_gone(&self) -> bool {
+        self.supervisor.core.is_exiting()
     }
 }
 
@@ -372,8 +399,7 @@ impl Handler<TryAgain> for DynamicSupervisor {
     type Result = ();
 
     fn handle(&mut self, TryAgain(was): TryAgain, ctx: &mut Context<Self>) {
-        let shared = self.shared();
-        let mut children = shared.lock();
+        let mut children = self.shared().lock();
         // Terminated meanwhile, or everything ends.
         if self.ending.is_some()
             || !matches!(
@@ -400,8 +426,7 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
         ctx: &mut Context<Self>,
     ) -> Self::Result {
         let (count, path) = {
-            let shared = self.shared();
-            let children = shared.lock();
+            let children = self.shared().lock();
             (children.len(), children.path.numbered(self.next_number))
         };
         if self.ending.is_some() {
@@ -410,7 +435,7 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
         if self.flags.children_max.is_some_and(|max| count >= max) {
             return Promise::ready(Err(StartChildError::MaxChildren(count)));
         }
-        let (waiting, answer) = Promise::pair();
+        let (waiting, answer) = Promise::if_asked(ctx);
         let number = self.next_number;
         self.next_number += 1;
         let child = Box::new(Child {
@@ -425,7 +450,7 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
             last_exit: None,
             state: ChildState::Stopped,
             last_good: None,
-            waiting: Some(waiting),
+            waiting,
             timer: None,
             is_overdue: false,
             terminated: Vec::new(),

@@ -85,6 +85,7 @@ where
         }
         if let Some(message) = self.message.take() {
             ctx.handling::<M>();
+            ctx.is_asked = self.reply.is_some();
             // A crash leaves `reply` here, to be dropped when the process is known to be over.
             let response = <A as Handler<M>>::handle(actor, message, ctx);
             response.handle(ctx, self.reply.take());

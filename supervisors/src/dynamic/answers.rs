@@ -8,7 +8,11 @@ use crate::supervisor::{ChildCounts, ChildError, ChildInfo};
 impl DynamicSupervisor {
     /// Answers once the starts that are under way now have ended; at once if there are none.
     pub(super) fn ask_settled(&mut self, question: Unsettled) {
-        let last = self.shared().lock().starting.last().copied();
+        let last = {
+            let mut children = self.shared().lock();
+            children.is_awaited = true;
+            children.starting.last().copied()
+        };
         self.unsettled.push_back((last, question));
         self.settle();
     }
@@ -39,11 +43,11 @@ impl DynamicSupervisor {
                 }
             }
         }
+        self.shared().lock().is_awaited = !self.unsettled.is_empty();
     }
 
     pub(super) fn which(&self) -> Vec<ChildInfo> {
-        let shared = self.shared();
-        let children = shared.lock();
+        let children = self.shared().lock();
         let mut all: Vec<_> = children.iter().map(|(_, child)| child).collect();
         all.sort_by_key(|child| std::cmp::Reverse(child.number));
         all.into_iter()
@@ -56,8 +60,7 @@ impl DynamicSupervisor {
     }
 
     pub(super) fn count(&self) -> ChildCounts {
-        let shared = self.shared();
-        let children = shared.lock();
+        let children = self.shared().lock();
         let total = children.len();
         let is_supervisor = self.flags.child_type == ChildType::Supervisor;
         ChildCounts {

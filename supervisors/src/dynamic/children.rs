@@ -14,6 +14,7 @@ use crate::exit::Down;
 use crate::intensity::Intensity;
 use crate::path::Path;
 use crate::pid::{Pid, PidMap};
+use crate::process::Started;
 use crate::promise::Promise;
 use crate::report::Crash;
 use crate::snapshot::{
@@ -60,6 +61,13 @@ impl Child {
         if is_stable { 0 } else { self.failures }
     }
 
+    /// It runs. It is counted as it was: those that start and those that run are the rest.
+    pub(super) fn start_succeeded(&mut self, pid: Pid, flags: &DynamicFlags) {
+        self.last_good = Some(pid);
+        self.started_at = flags.backoff.map(|_| Instant::now());
+        self.state = ChildState::Running(pid);
+    }
+
     pub(super) fn note_exit(&mut self, down: &Down, flags: &DynamicFlags) {
         self.failures = self.failures_now(flags);
         self.started_at = None;
@@ -90,6 +98,8 @@ pub(super) struct Children {
     by_pid: PidMap<Box<Child>>,
     /// The processes whose starts are under way, oldest first.
     pub(super) starting: BTreeSet<Pid>,
+    /// Some question waits for the end of starts.
+    pub(super) is_awaited: bool,
     /// How many of the children were told to stop, and how many have no process. The rest start or run.
     stopping: usize,
     restarting: usize,
@@ -108,6 +118,7 @@ impl Children {
             flags,
             by_pid: PidMap::default(),
             starting: BTreeSet::new(),
+            is_awaited: false,
             stopping: 0,
             restarting: 0,
             counts: DynamicCounts::default(),
@@ -166,6 +177,24 @@ impl Children {
             let before = mem::replace(&mut child.state, state);
             self.count(&before, -1);
         }
+    }
+
+    /// The start of a child has succeeded. False if somebody waits for that: then it is the supervisor's turn.
+    pub(super) fn note_start(&mut self, started: Started) -> bool {
+        let pid = started.pid;
+        let Some(child) = self.by_pid.get_mut(&pid) else {
+            return false;
+        };
+        let is_awaited = self.is_awaited
+            || child.waiting.is_some()
+            || child.timer.is_some()
+            || child.relaunch.is_some();
+        if started.ignored || is_awaited || !matches!(child.state, ChildState::Starting(_)) {
+            return false;
+        }
+        child.start_succeeded(pid, &self.flags);
+        self.starting.remove(&pid);
+        true
     }
 
     fn count(&mut self, state: &ChildState, change: isize) {

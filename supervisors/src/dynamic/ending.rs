@@ -30,8 +30,7 @@ impl DynamicSupervisor {
             cause,
             errors: Vec::new(),
         });
-        let shared = self.shared();
-        let mut children = shared.lock();
+        let mut children = self.shared().lock();
         // Those that wait for a restart have no process to stop.
         let waiting: Vec<_> = children
             .iter()

@@ -31,7 +31,6 @@ impl DynamicSupervisor {
 
     /// Starts an incarnation of a child that is in nobody's map.
     pub(super) fn launch(&mut self, mut child: Box<Child>, cause: u64, ctx: &mut Context<Self>) {
-        let children = self.shared();
         child.incarnation += 1;
         let label = Label {
             path: child.path.clone(),
@@ -39,7 +38,7 @@ impl DynamicSupervisor {
             dynamic: true,
         };
         if chaos::is_on() && child.ordinal == 0 {
-            child.ordinal = chaos::next_ordinal(&children.lock().path, &self.flags.id);
+            child.ordinal = chaos::next_ordinal(&self.shared().lock().path, &self.flags.id);
         }
         let is_restarted =
             self.flags.restart != Restart::Temporary && matches!(child.start, Start::Many(_));
@@ -72,7 +71,7 @@ impl DynamicSupervisor {
             .flags
             .start_timeout
             .map(|limit| ctx.run_later(limit, move |supervisor, _| supervisor.overdue(pid)));
-        let mut children = children.lock();
+        let mut children = self.shared().lock();
         children.counts.started += 1;
         children.starting.insert(pid);
         children.insert(pid, child);
@@ -80,8 +79,7 @@ impl DynamicSupervisor {
 
     /// A start has taken too long, unless it is over.
     fn overdue(&mut self, pid: Pid) {
-        let children = self.shared();
-        let mut children = children.lock();
+        let mut children = self.shared().lock();
         if let Some(child) = children.get_mut(pid)
             && matches!(child.state, ChildState::Starting(_))
         {
@@ -92,8 +90,7 @@ impl DynamicSupervisor {
     }
 
     pub(super) fn child_started(&mut self, started: Started, ctx: &mut Context<Self>) {
-        let children = self.shared();
-        let mut children = children.lock();
+        let mut children = self.shared().lock();
         let Some(child) = children.get_mut(started.pid) else {
             return;
         };
@@ -111,9 +108,7 @@ impl DynamicSupervisor {
             children.counts.ended += 1;
             ignored = children.remove(started.pid);
         } else if matches!(child.state, ChildState::Starting(_)) {
-            child.last_good = Some(started.pid);
-            child.started_at = self.flags.backoff.map(|_| Instant::now());
-            children.set_state(started.pid, ChildState::Running(started.pid));
+            child.start_succeeded(started.pid, &self.flags);
         }
         children.starting.remove(&started.pid);
         drop(children);
@@ -144,8 +139,7 @@ impl DynamicSupervisor {
 
     pub(super) fn child_down(&mut self, mut down: Down, ctx: &mut Context<Self>) {
         let Some(pid) = down.pid else { return };
-        let shared = self.shared();
-        let mut children = shared.lock();
+        let mut children = self.shared().lock();
         let Some(mut child) = children.remove(pid) else {
             return;
         };
@@ -194,9 +188,11 @@ impl DynamicSupervisor {
             }
         } else if child.relaunch.is_some() {
             self.relaunch_down(child, pid, down, ctx);
-        } else if let Some(promise) = child.waiting.take() {
+        } else if was_starting && child.incarnation == 1 {
             // The first start failed: nothing is kept, nothing counts.
-            promise.answer(Err(StartChildError::Failed(down.reason)));
+            if let Some(promise) = child.waiting.take() {
+                promise.answer(Err(StartChildError::Failed(down.reason)));
+            }
         } else if was_starting {
             let is_crash = child.crash.is_some();
             self.report(
@@ -319,8 +315,7 @@ impl DynamicSupervisor {
     pub(super) fn attempt(&mut self, mut child: Box<Child>, ctx: &mut Context<Self>) {
         let cause = child.last_event();
         let (is_admitted, budget) = {
-            let shared = self.shared();
-            let mut children = shared.lock();
+            let mut children = self.shared().lock();
             let is_admitted = children.intensity.admit(Instant::now());
             let budget = children.intensity.budget_spent();
             chaos::counted(&children.path, budget, is_admitted);
@@ -399,8 +394,7 @@ impl DynamicSupervisor {
             return;
         };
         let (path, budget) = {
-            let shared = self.shared();
-            let children = shared.lock();
+            let children = self.shared().lock();
             (
                 children.path.clone(),
                 children.intensity.budget(Instant::now()),

@@ -58,8 +58,7 @@ impl Handler<Operate> for DynamicSupervisor {
         if !operate.turn.begin() {
             return Promise::ready(Err(Refusal::Withdrawn));
         }
-        let shared = self.shared();
-        let children = shared.lock();
+        let children = self.shared().lock();
         let number = operate.id.parse().ok();
         let pid = number.and_then(|number| children.pid_of(number));
         let found = pid.and_then(|pid| Some((pid, children.get(pid)?)));
@@ -98,8 +97,7 @@ impl DynamicSupervisor {
         cause: u64,
         ctx: &mut Context<Self>,
     ) {
-        let shared = self.shared();
-        let mut children = shared.lock();
+        let mut children = self.shared().lock();
         let Some(child) = children.get_mut(pid) else {
             drop(children);
             return stopper.tell();
@@ -139,8 +137,7 @@ impl DynamicSupervisor {
         cause: u64,
         ctx: &mut Context<Self>,
     ) {
-        let shared = self.shared();
-        let mut children = shared.lock();
+        let mut children = self.shared().lock();
         let Some(child) = children.get_mut(pid) else {
             drop(children);
             return promise.answer(Err(Refusal::NoSuchPlace));
