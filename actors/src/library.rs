@@ -22,16 +22,15 @@ use std::sync::Arc;
 use byron_supervisors::StartDynamicChild;
 use bytes::Bytes;
 use rustix::fs::{Mode, OFlags};
-use tokio_util::codec::FramedRead;
 
 use crate::conversation::{Conversation, ConversationError, Courtesy};
 use crate::gate::{Fate, Permit};
-use crate::netstring::{Netstring, frame};
+use crate::netstring::frame;
 use crate::patience::Patient;
 use crate::poem::FILE_BYTES_MAX;
 use crate::protocol::Protocol;
 use crate::stream::{Accepted, Stream};
-use crate::transform_netstring::{FIRST_READ_BYTES, Requests, end, next_request, write};
+use crate::transform_netstring::{Requests, end, next_request, requests, write};
 
 /// The longest title: that of a file's name, on every system of today.
 pub const TITLE_BYTES_MAX: usize = 255;
@@ -110,11 +109,7 @@ impl Library {
 
     async fn talk(&self, accepted: Accepted, permit: &mut Permit) -> Result<(), ConversationError> {
         let stream = accepted.open().await?;
-        let mut requests = FramedRead::with_capacity(
-            Patient::new(stream, self.courtesy.write_timeout),
-            Netstring::new(self.courtesy.request_bytes_max),
-            FIRST_READ_BYTES,
-        );
+        let mut requests = requests(stream, self.courtesy);
         permit.settle(Fate::ClientGone);
         let outcome = self.answer_all(&mut requests, permit).await;
         end(requests.into_inner(), outcome, self.courtesy).await
@@ -129,11 +124,11 @@ impl Library {
         while let Some(title) = next_request(requests, permit, self.courtesy).await? {
             // Until it has the answer, whoever cuts it off has cut off a poem.
             permit.settle(Fate::Reset);
-            let peer_addr = requests.get_ref().get_ref().peer_addr().clone();
             match self.answer(&title, requests.get_mut(), permit).await? {
                 Answered::Whole => permit.settle(Fate::Served),
                 Answered::Nothing(error) => {
                     let title = title.escape_ascii();
+                    let peer_addr = requests.get_ref().get_ref().peer_addr();
                     tracing::info!(%peer_addr, %title, reason = %error, "no such poem");
                     permit.settle(Fate::Refused);
                     return Ok(());

@@ -14,8 +14,9 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::os::unix::net;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -136,12 +137,11 @@ impl Accepted {
     /// # Errors
     /// The peer did not get as far as the protocol, and never had anything of it.
     pub async fn open(self) -> Result<Stream, OpenError> {
-        let peer_addr = self.socket.peer_addr()?;
-        let mut wire = Wire::register(self.socket)?;
         let Some(front) = self.front else {
-            return Ok(Stream::plain(wire, peer_addr));
+            return Ok(Stream::register(self.socket)?);
         };
-        let mut peer_addr = peer_addr;
+        let mut peer_addr = self.socket.peer_addr()?;
+        let mut wire = Wire::register(self.socket)?;
         if front.proxied {
             match timeout(PROXY_HEADER_TIMEOUT, wire.read_proxy_header(&peer_addr)).await {
                 Ok(source) => peer_addr = source?.unwrap_or(peer_addr),
@@ -154,10 +154,7 @@ impl Accepted {
         // On the heap, since most streams have none.
         let handshake = Box::pin(tls.acceptor().accept(wire).into_fallible());
         match timeout(HANDSHAKE_TIMEOUT, handshake).await {
-            Ok(Ok(tls)) => Ok(Stream {
-                kind: Kind::Tls(Box::new(tls.into())),
-                peer_addr,
-            }),
+            Ok(Ok(tls)) => Ok(Stream::encrypted(tls.into(), peer_addr)),
             Ok(Err((error, wire))) => {
                 // It has had nothing that could be taken for a whole; the alert should reach it.
                 let _ = wire.disarm();
@@ -176,7 +173,8 @@ fn io_text(error: &io::Error) -> String {
 /// Bytes from and to a peer. Dropped, it resets; [`finish`](Self::finish) ends it in order.
 pub struct Stream {
     kind: Kind,
-    peer_addr: Address,
+    /// Asked of the kernel when somebody wants to know; few do.
+    peer_addr: OnceLock<Address>,
 }
 
 enum Kind {
@@ -187,7 +185,7 @@ enum Kind {
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream")
-            .field("peer_addr", &self.peer_addr)
+            .field("peer_addr", self.peer_addr())
             .field("is_encrypted", &self.is_encrypted())
             .finish()
     }
@@ -196,27 +194,32 @@ impl fmt::Debug for Stream {
 impl Stream {
     /// Registers a socket on which nothing comes before the protocol.
     pub(crate) fn register(socket: Socket) -> io::Result<Self> {
-        let peer_addr = socket.peer_addr()?;
-        Ok(Self::plain(Wire::register(socket)?, peer_addr))
+        Ok(Self {
+            kind: Kind::Plain(Wire::register(socket)?),
+            peer_addr: OnceLock::new(),
+        })
     }
 
     pub(crate) fn plain(wire: Wire, peer_addr: Address) -> Self {
         Self {
             kind: Kind::Plain(wire),
-            peer_addr,
+            peer_addr: peer_addr.into(),
         }
     }
 
     pub(crate) fn encrypted(tls: TlsStream<Wire>, peer_addr: Address) -> Self {
         Self {
             kind: Kind::Tls(Box::new(tls)),
-            peer_addr,
+            peer_addr: peer_addr.into(),
         }
     }
 
-    /// Who is at the other end; behind a proxy, whoever the proxy speaks for.
+    /// Who is at the other end; behind a proxy, whoever the proxy speaks for. [`Unnamed`](Address::Unnamed), if it had left
+    /// before anybody asked.
     pub fn peer_addr(&self) -> &Address {
-        &self.peer_addr
+        let known = || self.wire().transport.peer_addr();
+        self.peer_addr
+            .get_or_init(|| known().unwrap_or(Address::Unnamed))
     }
 
     /// Whether it is TLS.
@@ -237,6 +240,14 @@ impl Stream {
             Kind::Plain(wire) => wire.transport.poll_write_ready(task),
             // What it has encrypted already must go first.
             Kind::Tls(tls) => Pin::new(tls).poll_flush(task),
+        }
+    }
+
+    /// Ready when a read may give something. Of an encrypted stream only its reads know that.
+    pub(crate) fn poll_readable(&self, task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        match &self.kind {
+            Kind::Plain(wire) if wire.early.is_empty() => wire.transport.poll_read_ready(task),
+            Kind::Plain(_) | Kind::Tls(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -424,6 +435,16 @@ impl AsyncWrite for Wire {
 }
 
 impl Transport {
+    fn peer_addr(&self) -> io::Result<Address> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().map(Address::from),
+            Self::Unix(stream) => {
+                let addr: net::SocketAddr = stream.peer_addr()?.into();
+                Ok(addr.into())
+            }
+        }
+    }
+
     fn poll_write_ready(&self, task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(task),

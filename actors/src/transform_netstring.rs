@@ -9,6 +9,7 @@
 //! has no other word. Here it is counted and logged, where the tutorial's server says nothing. A request ends within
 //! [`Courtesy::request_timeout`], however few bytes of it come at a time. What follows the request is not read as another.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 
@@ -22,15 +23,15 @@ use tokio_util::codec::FramedRead;
 use crate::address::Address;
 use crate::conversation::{Conversation, ConversationError, Courtesy};
 use crate::gate::{Fate, Permit};
-use crate::netstring::{Netstring, frame, request};
+use crate::netstring::{Netstring, NetstringError, frame, request};
 use crate::patience::Patient;
 use crate::protocol::Protocol;
 use crate::stream::{Accepted, Stream};
 use crate::tally::Tally;
 use crate::transformer::{CallTransformError, Transformers};
 
-/// What a connection's buffer has room for before anything has come: 10 000 idle peers cost little.
-pub(crate) const FIRST_READ_BYTES: usize = 128;
+/// What a connection's buffer has room for when something comes; an idle peer has none.
+pub(crate) const FIRST_READ_BYTES: usize = 4096;
 
 /// How much of a name that a peer made up is logged.
 const LOGGED_BYTES_MAX: usize = 64;
@@ -60,19 +61,23 @@ impl Protocol for TransformNetstring {
 /// Where requests come from.
 pub(crate) type Requests = FramedRead<Patient<Stream>, Netstring>;
 
+/// The requests of a peer. There is no buffer for them until something comes.
+pub(crate) fn requests(stream: Stream, courtesy: Courtesy) -> Requests {
+    FramedRead::with_capacity(
+        Patient::new(stream, courtesy.write_timeout),
+        Netstring::new(courtesy.request_bytes_max),
+        0,
+    )
+}
+
 impl TransformNetstring {
     async fn talk(&self, accepted: Accepted, permit: &mut Permit) -> Result<(), ConversationError> {
         let stream = accepted.open().await?;
-        let peer_addr = stream.peer_addr().clone();
-        let mut requests = FramedRead::with_capacity(
-            Patient::new(stream, self.courtesy.write_timeout),
-            Netstring::new(self.courtesy.request_bytes_max),
-            FIRST_READ_BYTES,
-        );
+        let mut requests = requests(stream, self.courtesy);
         let asked = next_request(&mut requests, permit, self.courtesy).await;
         let mut stream = requests.into_inner();
         let outcome = match asked {
-            Ok(Some(asked)) => self.answer(asked, &mut stream, &peer_addr, permit).await,
+            Ok(Some(asked)) => self.answer(asked, &mut stream, permit).await,
             Ok(None) => {
                 permit.settle(Fate::ClientGone);
                 Ok(())
@@ -86,7 +91,6 @@ impl TransformNetstring {
         &self,
         asked: Bytes,
         stream: &mut Patient<Stream>,
-        peer_addr: &Address,
         permit: &mut Permit,
     ) -> Result<(), ConversationError> {
         let (name, poem) = request(asked)?;
@@ -96,7 +100,7 @@ impl TransformNetstring {
                 permit.settle(Fate::Served);
             }
             Err(error) => {
-                log_refusal(peer_addr, &name, &error);
+                log_refusal(stream.get_ref().peer_addr(), &name, &error);
                 permit.settle(Fate::Refused);
             }
         }
@@ -136,7 +140,7 @@ pub(crate) async fn next_request(
     loop {
         tokio::select! {
             biased;
-            next = timeout_at(deadline, requests.next()) => return match next {
+            next = timeout_at(deadline, next(requests)) => return match next {
                 Ok(Some(Ok(request))) => Ok(Some(request)),
                 Ok(Some(Err(error))) => Err(error.into()),
                 Ok(None) => Ok(None),
@@ -150,6 +154,15 @@ pub(crate) async fn next_request(
             }
         }
     }
+}
+
+async fn next(requests: &mut Requests) -> Option<Result<Bytes, NetstringError>> {
+    if requests.read_buffer().is_empty() {
+        // Whatever is wrong with the stream, the read says.
+        let _ = poll_fn(|task| requests.get_ref().get_ref().poll_readable(task)).await;
+        requests.read_buffer_mut().reserve(FIRST_READ_BYTES);
+    }
+    requests.next().await
 }
 
 /// Writes an answer.

@@ -8,7 +8,14 @@ use super::{Transform, map_text};
 pub(super) const TRANSFORM: Transform = Transform {
     name: "cummingsify",
     about: "lower case, the way e. e. cummings is remembered",
-    engine: |poem| Ok(map_text(poem, str::to_lowercase)),
+    engine: |poem| {
+        Ok(if poem.is_ascii() {
+            // By far faster, and what most poems are.
+            poem.to_ascii_lowercase()
+        } else {
+            map_text(poem, str::to_lowercase)
+        })
+    },
 };
 
 #[cfg(test)]
