@@ -275,7 +275,7 @@ pub use transform::{
 pub use transform_http::{HEADER_BYTES_MAX, HEADERS_MAX, TransformHttp};
 pub use transform_netstring::TransformNetstring;
 pub use transformer::{
-    CallTransformError, INLINE_BYTES_MAX, TRANSFORM_TIMEOUT, TRANSFORMS_WAITING_MAX,
-    TransformCounts, Transformer, Transformers,
+    CallTransformError, INLINE_BYTES_MAX, LONG_TRANSFORMS_WAITING_MAX, TRANSFORM_TIMEOUT,
+    TRANSFORMS_WAITING_MAX, TransformCounts, Transformer, Transformers,
 };
 pub use wire::{Frame, Pace, ParsePoemHashError, PoemChanged, PoemHash, Prefix, Rereading};

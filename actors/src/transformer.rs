@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use actix::dev::{MessageResponse, OneshotSender};
 use actix::fut::wrap_future;
 use actix::{Actor, AtomicResponse, Handler, Message};
 use byron_supervisors::{
@@ -21,13 +22,16 @@ use byron_supervisors::{
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::transform::{TRANSFORMS, Transform, TransformError};
 
-/// How many poems one worker has, at work and waiting, before callers are turned away.
-pub const TRANSFORMS_WAITING_MAX: usize = 64;
+/// How many poems one worker has, at work and waiting, before callers are turned away. A burst of that many short ones is
+/// over in some milliseconds.
+pub const TRANSFORMS_WAITING_MAX: usize = 1024;
+
+/// How many of them may be long, that is longer than [`INLINE_BYTES_MAX`].
+pub const LONG_TRANSFORMS_WAITING_MAX: usize = 64;
 
 /// Longer poems are worked on beside the arbiter, so that its other actors need not wait.
 pub const INLINE_BYTES_MAX: usize = 16 * 1024;
@@ -52,26 +56,49 @@ struct Shared {
     counts: Counters,
 }
 
-/// What is known of one worker over all its incarnations.
+/// What is known of one worker over all its incarnations: how many poems have a place in its queue or are at work, and where
+/// it runs.
+#[derive(Default)]
 struct Desk {
-    room: Arc<Semaphore>,
-    /// How many of those who have a place there are long.
-    long: Arc<AtomicUsize>,
+    short: AtomicUsize,
+    long: AtomicUsize,
     thread: Mutex<Option<ThreadId>>,
 }
 
-/// A place in a queue, and then at work.
+impl Desk {
+    fn count(&self, is_long: bool) -> &AtomicUsize {
+        if is_long { &self.long } else { &self.short }
+    }
+
+    fn waiting(&self) -> usize {
+        self.short.load(Ordering::Relaxed) + self.long.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place for one poem more, if there is room.
+    fn take_place(&self, is_long: bool) -> bool {
+        let waiting_max = if is_long {
+            LONG_TRANSFORMS_WAITING_MAX
+        } else {
+            TRANSFORMS_WAITING_MAX
+        };
+        let one_more = |waiting| (waiting < waiting_max).then_some(waiting + 1);
+        self.count(is_long)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .is_ok()
+    }
+}
+
+/// A poem's place at a desk.
 struct Place {
-    _room: OwnedSemaphorePermit,
-    /// For a long poem.
-    long: Option<Arc<AtomicUsize>>,
+    shared: Arc<Shared>,
+    desk: usize,
+    is_long: bool,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(long) = &self.long {
-            long.fetch_sub(1, Ordering::Relaxed);
-        }
+        let desk = &self.shared.desks[self.desk];
+        desk.count(self.is_long).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -171,11 +198,7 @@ impl Transformers {
 
     /// A pool for these transforms.
     pub fn with(transforms: Vec<Transform>, arbiters: &ArbiterPool) -> Self {
-        let desk = |_: &_| Desk {
-            room: Arc::new(Semaphore::new(TRANSFORMS_WAITING_MAX)),
-            long: Arc::default(),
-            thread: Mutex::default(),
-        };
+        let desk = |_: &_| Desk::default();
         let shared = Arc::new(Shared {
             transforms,
             desks: arbiters.arbiters().iter().map(desk).collect(),
@@ -212,14 +235,13 @@ impl Transformers {
     pub fn counts(&self) -> TransformCounts {
         let counts = &self.shared.counts;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let waiting = |desk: &Desk| TRANSFORMS_WAITING_MAX - desk.room.available_permits();
         TransformCounts {
             transformed: read(&counts.transformed),
             gibberish: read(&counts.gibberish),
             unknown: read(&counts.unknown),
             overloaded: read(&counts.overloaded),
             crashed: read(&counts.crashed),
-            waiting: self.shared.desks.iter().map(waiting).sum::<usize>() as u64,
+            waiting: self.shared.desks.iter().map(Desk::waiting).sum::<usize>() as u64,
         }
     }
 
@@ -251,10 +273,10 @@ impl Transformers {
             .find(|transform| transform.name.as_bytes() == name)
             .copied()
             .ok_or_else(|| CallTransformError::Unknown(name.clone()))?;
-        let (worker, place) = self.shared.take_place(is_long(&poem))?;
+        let place = self.take_place(is_long(&poem))?;
         let worker = self
             .workers
-            .whereis_partition(worker as u64)
+            .whereis_partition(place.desk as u64)
             .ok_or(CallTransformError::Nobody)?;
         let apply = Apply {
             transform,
@@ -267,28 +289,30 @@ impl Transformers {
             Err(_) => Err(CallTransformError::Nobody),
         }
     }
-}
 
-impl Shared {
     /// A place in the queue that is the one to stand in; see [`choose`].
-    fn take_place(&self, is_long: bool) -> Result<(usize, Place), CallTransformError> {
+    fn take_place(&self, is_long: bool) -> Result<Place, CallTransformError> {
         let here = thread::current().id();
-        let queues = self.desks.iter().map(|desk| Looks {
-            waiting: TRANSFORMS_WAITING_MAX - desk.room.available_permits(),
+        let desks = &self.shared.desks;
+        let queues = desks.iter().map(|desk| Looks {
+            // A long poem is long enough for the short ones before it.
+            waiting: if is_long {
+                desk.long.load(Ordering::Relaxed)
+            } else {
+                desk.waiting()
+            },
             has_long: desk.long.load(Ordering::Relaxed) > 0,
             is_here: *desk.thread.lock() == Some(here),
         });
-        let worker = choose(queues, is_long).ok_or(CallTransformError::Nobody)?;
-        let desk = &self.desks[worker];
-        let room = Arc::clone(&desk.room).try_acquire_owned();
-        let place = Place {
-            _room: room.map_err(|_| CallTransformError::Overloaded)?,
-            long: is_long.then(|| {
-                desk.long.fetch_add(1, Ordering::Relaxed);
-                Arc::clone(&desk.long)
-            }),
-        };
-        Ok((worker, place))
+        let desk = choose(queues, is_long).ok_or(CallTransformError::Nobody)?;
+        if !desks[desk].take_place(is_long) {
+            return Err(CallTransformError::Overloaded);
+        }
+        Ok(Place {
+            shared: Arc::clone(&self.shared),
+            desk,
+            is_long,
+        })
     }
 }
 
@@ -314,24 +338,44 @@ fn is_long(poem: &[u8]) -> bool {
     poem.len() > INLINE_BYTES_MAX
 }
 
-impl Handler<Apply> for Transformer {
-    type Result = AtomicResponse<Self, Result<Bytes, TransformError>>;
+/// What became of a poem: a short one's answer at once; a long one's when it is there, and no other poem is begun meanwhile.
+enum Applied {
+    Now(Result<Bytes, TransformError>),
+    Later(AtomicResponse<Transformer, Result<Bytes, TransformError>>),
+}
 
-    fn handle(&mut self, apply: Apply, _: &mut Context<Self>) -> Self::Result {
+impl MessageResponse<Transformer, Apply> for Applied {
+    fn handle(
+        self,
+        ctx: &mut Context<Transformer>,
+        asker: Option<OneshotSender<Result<Bytes, TransformError>>>,
+    ) {
+        match (self, asker) {
+            (Self::Now(answer), Some(asker)) => {
+                let _ = asker.send(answer);
+            }
+            (Self::Now(_), None) => {}
+            (Self::Later(answer), asker) => {
+                MessageResponse::<Transformer, Apply>::handle(answer, ctx, asker);
+            }
+        }
+    }
+}
+
+impl Handler<Apply> for Transformer {
+    type Result = Applied;
+
+    fn handle(&mut self, apply: Apply, _: &mut Context<Self>) -> Applied {
         let Apply {
             transform,
             poem,
             place,
         } = apply;
-        if !is_long(&poem) {
-            let answer = transform.apply(&poem);
-            return AtomicResponse::new(Box::pin(wrap_future(async move {
-                drop(place);
-                answer
-            })));
+        if !place.is_long {
+            return Applied::Now(transform.apply(&poem));
         }
         let beside = tokio::task::spawn_blocking(move || transform.apply(&poem));
-        AtomicResponse::new(Box::pin(wrap_future(async move {
+        Applied::Later(AtomicResponse::new(Box::pin(wrap_future(async move {
             let answer = beside.await;
             drop(place);
             match answer {
@@ -339,7 +383,7 @@ impl Handler<Apply> for Transformer {
                 // As if it had happened here.
                 Err(error) => panic::resume_unwind(error.into_panic()),
             }
-        })))
+        }))))
     }
 }
 

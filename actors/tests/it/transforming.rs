@@ -7,8 +7,8 @@ use std::time::Duration;
 use actix::Arbiter;
 use byron_actors::tree::{self, ServiceHandle};
 use byron_actors::{
-    Courtesy, INLINE_BYTES_MAX, Limits, ListenOn, Protocol, ServiceConfig, TRANSFORMS,
-    TRANSFORMS_WAITING_MAX, Transform, TransformHttp, TransformNetstring, Transformers,
+    Courtesy, INLINE_BYTES_MAX, LONG_TRANSFORMS_WAITING_MAX, Limits, ListenOn, Protocol,
+    ServiceConfig, TRANSFORMS, Transform, TransformHttp, TransformNetstring, Transformers, frame,
 };
 use byron_supervisors::{ActorRef, ArbiterPool, Supervisor, kill, snapshot};
 use futures_util::future::join_all;
@@ -127,7 +127,7 @@ async fn ask(mut peer: TcpStream, said: &[u8]) -> Vec<u8> {
 }
 
 fn request(name: &str, poem: &[u8]) -> Vec<u8> {
-    byron_actors::frame(&[name.as_bytes(), b".", poem].concat()).into()
+    frame(&[name.as_bytes(), b".", poem].concat()).into()
 }
 
 fn post(name: &str, poem: &str) -> String {
@@ -275,27 +275,34 @@ fn gated() -> (Transform, mpsc::Sender<()>, MutexGuard<'static, ()>) {
     (transform, open, turn)
 }
 
+/// Peers whose poems wait, one at work and the others behind it.
+async fn waiting(transforms: &Transforms, peers: usize, poem: &[u8]) -> Vec<TcpStream> {
+    let mut waiting = Vec::new();
+    for _ in 0..peers {
+        let mut peer = transforms.peer().await;
+        peer.write_all(&request("wait", poem)).await.unwrap();
+        waiting.push(peer);
+    }
+    eventually("all of them wait", || {
+        transforms.transformers.counts().waiting == peers as u64
+    })
+    .await;
+    waiting
+}
+
 #[test]
-fn beyond_the_queue_callers_are_turned_away_at_once() {
+fn beyond_the_queue_callers_with_long_poems_are_turned_away_at_once() {
     let (wait, open, _turn) = gated();
     run(async {
         let workers = Arbiter::new();
         let workers = ArbiterPool::new([workers.handle()]);
         let here = ArbiterPool::new([Arbiter::current()]);
         let transforms = transforms_on(&[wait], Courtesy::default(), &workers, &here).await;
-        let mut waiting = Vec::new();
-        for _ in 0..TRANSFORMS_WAITING_MAX {
-            let mut peer = transforms.peer().await;
-            peer.write_all(&request("wait", b"x")).await.unwrap();
-            waiting.push(peer);
-        }
-        eventually("all of them wait", || {
-            transforms.transformers.counts().waiting == TRANSFORMS_WAITING_MAX as u64
-        })
-        .await;
+        let long = "x".repeat(INLINE_BYTES_MAX + 1);
+        let peers = waiting(&transforms, LONG_TRANSFORMS_WAITING_MAX, long.as_bytes()).await;
 
-        assert_eq!(transforms.ask(request("shout", b"x")).await, b"");
-        let answer = transforms.ask_http(post("shout", "x")).await;
+        assert_eq!(transforms.ask(request("shout", long.as_bytes())).await, b"");
+        let answer = transforms.ask_http(post("shout", &long)).await;
         assert_eq!(
             status(&answer),
             (429, "too many poems are waiting to be transformed\n")
@@ -303,13 +310,29 @@ fn beyond_the_queue_callers_are_turned_away_at_once() {
         assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
         assert_eq!(transforms.transformers.counts().overloaded, 2);
 
-        for _ in &waiting {
+        for peer in peers {
             open.send(()).unwrap();
-        }
-        for peer in waiting {
-            assert_eq!(read_all(peer).await.0, b"1:x,");
+            assert_eq!(read_all(peer).await.0, frame(long.as_bytes()));
         }
         assert_eq!(transforms.ask(request("shout", b"x")).await, b"1:X,");
+        transforms.stop().await;
+    });
+}
+
+#[test]
+fn a_burst_of_short_poems_is_answered_to_the_last() {
+    let (wait, open, _turn) = gated();
+    run(async {
+        let workers = Arbiter::new();
+        let workers = ArbiterPool::new([workers.handle()]);
+        let here = ArbiterPool::new([Arbiter::current()]);
+        let transforms = transforms_on(&[wait], Courtesy::default(), &workers, &here).await;
+        let peers = waiting(&transforms, 2 * LONG_TRANSFORMS_WAITING_MAX, b"x").await;
+        for peer in peers {
+            open.send(()).unwrap();
+            assert_eq!(read_all(peer).await.0, b"1:x,");
+        }
+        assert_eq!(transforms.transformers.counts().overloaded, 0);
         transforms.stop().await;
     });
 }
