@@ -436,27 +436,8 @@ impl Handler<StartDynamicChild> for DynamicSupervisor {
             return Promise::ready(Err(StartChildError::MaxChildren(count)));
         }
         let (waiting, answer) = Promise::if_asked(ctx);
-        let number = self.next_number;
         self.next_number += 1;
-        let child = Box::new(Child {
-            start,
-            number,
-            path,
-            ordinal: 0,
-            incarnation: 0,
-            restarts: 0,
-            failures: 0,
-            started_at: None,
-            last_exit: None,
-            state: ChildState::Stopped,
-            last_good: None,
-            waiting,
-            timer: None,
-            is_overdue: false,
-            terminated: Vec::new(),
-            relaunch: None,
-            crash: None,
-        });
+        let child = Box::new(Child::new(start, path, waiting));
         self.launch(child, 0, ctx);
         answer
     }

@@ -96,6 +96,14 @@ impl Path {
         self.0.segment.text()
     }
 
+    /// The number that a dynamic child has for a name.
+    pub(crate) fn number(&self) -> Option<u64> {
+        match self.0.segment {
+            Segment::Number(number) => Some(number),
+            Segment::Name(_) => None,
+        }
+    }
+
     /// From the root down, itself last.
     pub(crate) fn lineage(&self) -> Vec<&Self> {
         let mut lineage = vec![self];

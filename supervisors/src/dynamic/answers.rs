@@ -49,10 +49,10 @@ impl DynamicSupervisor {
     pub(super) fn which(&self) -> Vec<ChildInfo> {
         let children = self.shared().lock();
         let mut all: Vec<_> = children.iter().map(|(_, child)| child).collect();
-        all.sort_by_key(|child| std::cmp::Reverse(child.number));
+        all.sort_by_key(|child| std::cmp::Reverse(child.number()));
         all.into_iter()
             .map(|child| ChildInfo {
-                id: child.number.to_string().into(),
+                id: child.number().to_string().into(),
                 state: child.state.clone(),
                 child_type: self.flags.child_type,
             })

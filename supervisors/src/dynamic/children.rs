@@ -25,21 +25,28 @@ use crate::supervisor::{ChildSpecInfo, StartChildError};
 
 pub(super) struct Child {
     pub(super) start: Start,
-    pub(super) number: u64,
     pub(super) path: Path,
+    pub(super) state: ChildState,
+    pub(super) incarnation: u32,
+    /// Who waits for the first start.
+    pub(super) waiting: Option<Promise<Result<Option<Pid>, StartChildError>>>,
+    /// What few children have; made when it is needed.
+    extras: Option<Box<Extras>>,
+}
+
+/// What a child has that failed, is stopped on request, or whose start may take too long.
+#[derive(Default)]
+pub(super) struct Extras {
     /// Its number among all of its template, while failures are rehearsed; 0 until then.
     pub(super) ordinal: u64,
-    pub(super) incarnation: u32,
     pub(super) restarts: u32,
     pub(super) failures: u32,
     /// Where there is a backoff: since when it has run.
     pub(super) started_at: Option<Instant>,
-    pub(super) last_exit: Option<Box<LastExit>>,
-    pub(super) state: ChildState,
-    /// The last process whose start succeeded: OTP's `{restarting, OldPid}`.
+    /// Of a child that was to be restarted.
+    last_exit: Option<LastExit>,
+    /// The last process whose start succeeded, if it has failed since: OTP's `{restarting, OldPid}`.
     pub(super) last_good: Option<Pid>,
-    /// Who waits for the first start.
-    pub(super) waiting: Option<Promise<Result<Option<Pid>, StartChildError>>>,
     pub(super) timer: Option<SpawnHandle>,
     /// It was killed because its start took too long.
     pub(super) is_overdue: bool,
@@ -52,39 +59,115 @@ pub(super) struct Child {
 }
 
 impl Child {
+    pub(super) fn new(
+        start: Start,
+        path: Path,
+        waiting: Option<Promise<Result<Option<Pid>, StartChildError>>>,
+    ) -> Self {
+        Self {
+            start,
+            path,
+            state: ChildState::Stopped,
+            incarnation: 0,
+            waiting,
+            extras: None,
+        }
+    }
+
+    /// The number that is its id.
+    pub(super) fn number(&self) -> u64 {
+        self.path.number().unwrap_or_default()
+    }
+
+    /// The extras, to add one.
+    pub(super) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// The extras, if there are any.
+    pub(super) fn known_extras(&mut self) -> Option<&mut Extras> {
+        self.extras.as_deref_mut()
+    }
+
+    /// The timer of its start, its stop or its next attempt, which is due no more.
+    pub(super) fn take_timer(&mut self) -> Option<SpawnHandle> {
+        self.known_extras()?.timer.take()
+    }
+
+    /// It is being stopped on request.
+    pub(super) fn is_terminated(&self) -> bool {
+        let extras = self.extras.as_ref();
+        extras.is_some_and(|extras| !extras.terminated.is_empty())
+    }
+
+    /// Whoever waits for it to be stopped.
+    pub(super) fn take_stoppers(&mut self) -> Vec<Stopper> {
+        self.known_extras()
+            .map_or_else(Vec::new, |extras| mem::take(&mut extras.terminated))
+    }
+
+    /// An operator has it started again.
+    pub(super) fn is_relaunched(&self) -> bool {
+        let extras = self.extras.as_ref();
+        extras.is_some_and(|extras| extras.relaunch.is_some())
+    }
+
+    pub(super) fn take_relaunch(&mut self) -> Option<Box<Relaunch>> {
+        self.known_extras()?.relaunch.take()
+    }
+
+    pub(super) fn take_crash(&mut self) -> Option<Arc<Crash>> {
+        self.known_extras()?.crash.take()
+    }
+
+    /// It has crashed, and nobody was told what is done about it.
+    pub(super) fn is_crashed(&self) -> bool {
+        let extras = self.extras.as_ref();
+        extras.is_some_and(|extras| extras.crash.is_some())
+    }
+
     /// How often it has failed in a row, if it failed now.
-    pub(super) fn failures_now(&self, flags: &DynamicFlags) -> u32 {
+    fn failures_now(&self, flags: &DynamicFlags) -> u32 {
+        let extras = self.extras.as_ref();
+        extras.map_or(0, |extras| extras.failures_now(flags))
+    }
+
+    /// It runs. It is counted as it was: those that start and those that run are the rest.
+    pub(super) fn start_succeeded(&mut self, pid: Pid, flags: &DynamicFlags) {
+        if flags.backoff.is_some() {
+            self.extras().started_at = Some(Instant::now());
+        }
+        self.state = ChildState::Running(pid);
+    }
+
+    pub(super) fn note_exit(&mut self, down: &Down, flags: &DynamicFlags) {
+        let extras = self.extras();
+        extras.failures = extras.failures_now(flags);
+        extras.started_at = None;
+        extras.last_exit = Some(LastExit {
+            reason: down.reason.clone(),
+            at: down.at(),
+            event: down.event,
+        });
+    }
+
+    fn last_exit(&self) -> Option<&LastExit> {
+        self.extras.as_ref()?.last_exit.as_ref()
+    }
+
+    /// The event of its last exit, or 0: the cause of what is done about it.
+    pub(super) fn last_event(&self) -> u64 {
+        self.last_exit().map_or(0, |exit| exit.event)
+    }
+}
+
+impl Extras {
+    fn failures_now(&self, flags: &DynamicFlags) -> u32 {
         let is_stable = flags
             .backoff
             .zip(self.started_at)
             .is_some_and(|(backoff, at)| at.elapsed() >= backoff.reset_after);
         if is_stable { 0 } else { self.failures }
-    }
-
-    /// It runs. It is counted as it was: those that start and those that run are the rest.
-    pub(super) fn start_succeeded(&mut self, pid: Pid, flags: &DynamicFlags) {
-        self.last_good = Some(pid);
-        self.started_at = flags.backoff.map(|_| Instant::now());
-        self.state = ChildState::Running(pid);
-    }
-
-    pub(super) fn note_exit(&mut self, down: &Down, flags: &DynamicFlags) {
-        self.failures = self.failures_now(flags);
-        self.started_at = None;
-        let exit = LastExit {
-            reason: down.reason.clone(),
-            at: down.at(),
-            event: down.event,
-        };
-        match &mut self.last_exit {
-            Some(last_exit) => **last_exit = exit,
-            None => self.last_exit = Some(Box::new(exit)),
-        }
-    }
-
-    /// The event of its last exit, or 0: the cause of what is done about it.
-    pub(super) fn last_event(&self) -> u64 {
-        self.last_exit.as_ref().map_or(0, |exit| exit.event)
     }
 }
 
@@ -150,7 +233,7 @@ impl Children {
     /// The process of the child with this number, or its last. Looks at all: for operators.
     pub(super) fn pid_of(&self, number: u64) -> Option<Pid> {
         let mut all = self.iter();
-        all.find(|(_, child)| child.number == number)
+        all.find(|(_, child)| child.number() == number)
             .map(|(pid, _)| pid)
     }
 
@@ -187,8 +270,10 @@ impl Children {
         };
         let is_awaited = self.is_awaited
             || child.waiting.is_some()
-            || child.timer.is_some()
-            || child.relaunch.is_some();
+            || child
+                .extras
+                .as_ref()
+                .is_some_and(|extras| extras.timer.is_some() || extras.relaunch.is_some());
         if started.ignored || is_awaited || !matches!(child.state, ChildState::Starting(_)) {
             return false;
         }
@@ -243,9 +328,9 @@ impl Children {
             path: child.path.clone(),
             state: child.state.clone(),
             incarnation: child.incarnation,
-            restarts: child.restarts,
+            restarts: child.extras.as_ref().map_or(0, |extras| extras.restarts),
             failures: child.failures_now(&self.flags),
-            last_exit: child.last_exit.as_deref().cloned(),
+            last_exit: child.last_exit().cloned(),
             stopped_by: None,
             waits_for: None,
             spec: Some(ChildSpecInfo {
@@ -290,7 +375,7 @@ impl Introspect for Shown {
         let all = children.by_pid.values();
         let mut shown: Vec<_> = all
             .take(children_max)
-            .map(|child| (child.number, children.view_of(child)))
+            .map(|child| (child.number(), children.view_of(child)))
             .collect();
         shown.sort_by_key(|(number, _)| *number);
         SupervisorView {
@@ -308,5 +393,16 @@ impl Introspect for Shown {
         let children = self.0.lock();
         let child = children.get(children.pid_of(number)?)?;
         Some(children.view_of(child))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_never_failed_is_small() {
+        let child = size_of::<Child>();
+        assert!(child <= 88, "it has {child} bytes");
     }
 }

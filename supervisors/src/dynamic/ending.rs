@@ -48,8 +48,8 @@ impl DynamicSupervisor {
             }
         }
         drop(children);
-        for child in forgotten {
-            for stopper in child.terminated {
+        for mut child in forgotten {
+            for stopper in child.take_stoppers() {
                 stopper.tell();
             }
         }

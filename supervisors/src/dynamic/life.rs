@@ -37,14 +37,17 @@ impl DynamicSupervisor {
             incarnation: child.incarnation,
             dynamic: true,
         };
-        if chaos::is_on() && child.ordinal == 0 {
-            child.ordinal = chaos::next_ordinal(&self.shared().lock().path, &self.flags.id);
-        }
         let is_restarted =
             self.flags.restart != Restart::Temporary && matches!(child.start, Start::Many(_));
-        let lot = chaos::lot(|| Lot {
-            template: Some((Arc::clone(&self.flags.id), child.ordinal)),
-            is_restarted,
+        let lot = chaos::lot(|| {
+            let extras = child.extras();
+            if extras.ordinal == 0 {
+                extras.ordinal = chaos::next_ordinal(&self.shared().lock().path, &self.flags.id);
+            }
+            Lot {
+                template: Some((Arc::clone(&self.flags.id), extras.ordinal)),
+                is_restarted,
+            }
         });
         let supervision = Box::new(Supervision {
             parent: Some(Arc::clone(&ctx.shared) as Arc<dyn Process>),
@@ -67,10 +70,10 @@ impl DynamicSupervisor {
             },
         };
         child.state = ChildState::Starting(pid);
-        child.timer = self
-            .flags
-            .start_timeout
-            .map(|limit| ctx.run_later(limit, move |supervisor, _| supervisor.overdue(pid)));
+        if let Some(limit) = self.flags.start_timeout {
+            let timer = ctx.run_later(limit, move |supervisor, _| supervisor.overdue(pid));
+            child.extras().timer = Some(timer);
+        }
         let mut children = self.shared().lock();
         children.counts.started += 1;
         children.starting.insert(pid);
@@ -83,7 +86,7 @@ impl DynamicSupervisor {
         if let Some(child) = children.get_mut(pid)
             && matches!(child.state, ChildState::Starting(_))
         {
-            child.is_overdue = true;
+            child.extras().is_overdue = true;
             drop(children);
             kill(pid, 0);
         }
@@ -96,12 +99,12 @@ impl DynamicSupervisor {
         };
         let waiting = child.waiting.take();
         // The start's timer; one that was told to stop has another.
-        let timer = if child.terminated.is_empty() {
-            child.timer.take()
-        } else {
+        let timer = if child.is_terminated() {
             None
+        } else {
+            child.take_timer()
         };
-        let relaunch = child.relaunch.take();
+        let relaunch = child.take_relaunch();
         let mut ignored = None;
         if started.ignored {
             // Its `Down` finds no child.
@@ -124,10 +127,10 @@ impl DynamicSupervisor {
         }
         if let Some(mut child) = ignored {
             // It may have been told to stop just before.
-            if let Some(timer) = child.timer.take() {
+            if let Some(timer) = child.take_timer() {
                 ctx.cancel_future(timer);
             }
-            for stopper in mem::take(&mut child.terminated) {
+            for stopper in child.take_stoppers() {
                 stopper.tell();
             }
             self.end_if_empty(ctx);
@@ -147,13 +150,18 @@ impl DynamicSupervisor {
         let was_starting = matches!(child.state, ChildState::Starting(_));
         children.starting.remove(&pid);
         let forgotten = children.note_end(&child, &down);
-        child.crash = down.crash.take();
+        if let Some(crash) = down.crash.take() {
+            child.extras().crash = Some(crash);
+        }
         drop(children);
         drop(forgotten);
-        if let Some(timer) = child.timer.take() {
+        if let Some(timer) = child.take_timer() {
             ctx.cancel_future(timer);
         }
-        if mem::take(&mut child.is_overdue) {
+        let is_overdue = child
+            .known_extras()
+            .is_some_and(|extras| mem::take(&mut extras.is_overdue));
+        if is_overdue {
             let limit = self.flags.start_timeout.unwrap_or_default();
             down.reason = ExitReason::error(format!("did not start within {limit:?}"));
         }
@@ -163,14 +171,14 @@ impl DynamicSupervisor {
             if let Some(promise) = child.waiting.take() {
                 promise.answer(Err(StartChildError::Failed(down.reason)));
             }
-            for stopper in mem::take(&mut child.terminated) {
+            for stopper in child.take_stoppers() {
                 stopper.tell();
             }
             self.end_if_empty(ctx);
-        } else if !child.terminated.is_empty() {
+        } else if child.is_terminated() {
             // Stopped on request: neither restarted, nor a reason to end.
             if is_shutdown_error(&self.flags, &down.reason) {
-                let is_crash = child.crash.is_some();
+                let is_crash = child.is_crashed();
                 self.report(
                     ReportContext::ShutdownError,
                     &down.reason,
@@ -183,10 +191,10 @@ impl DynamicSupervisor {
             if let Some(promise) = child.waiting.take() {
                 promise.answer(Err(StartChildError::Failed(down.reason)));
             }
-            for stopper in child.terminated {
+            for stopper in child.take_stoppers() {
                 stopper.tell();
             }
-        } else if child.relaunch.is_some() {
+        } else if child.is_relaunched() {
             self.relaunch_down(child, pid, down, ctx);
         } else if was_starting && child.incarnation == 1 {
             // The first start failed: nothing is kept, nothing counts.
@@ -194,7 +202,7 @@ impl DynamicSupervisor {
                 promise.answer(Err(StartChildError::Failed(down.reason)));
             }
         } else if was_starting {
-            let is_crash = child.crash.is_some();
+            let is_crash = child.is_crashed();
             self.report(
                 ReportContext::StartError,
                 &down.reason,
@@ -203,7 +211,7 @@ impl DynamicSupervisor {
                 is_crash,
             );
             child.note_exit(&down, &self.flags);
-            let was = child.last_good.unwrap_or(pid);
+            let was = child.extras().last_good.unwrap_or(pid);
             self.restart(child, was, ctx);
         } else {
             self.ended_by_itself(child, pid, down, ctx);
@@ -224,12 +232,13 @@ impl DynamicSupervisor {
                 &down.reason,
                 Some(pid),
                 None,
-                child.crash.is_some(),
+                child.is_crashed(),
             );
         }
-        child.note_exit(&down, &self.flags);
         let can_start = matches!(child.start, Start::Many(_));
         if can_start && self.flags.restart.applies(&down.reason) {
+            child.note_exit(&down, &self.flags);
+            child.extras().last_good = Some(pid);
             return self.restart(child, pid, ctx);
         }
         self.tell_crash(&mut child, &"not restarted");
@@ -252,32 +261,32 @@ impl DynamicSupervisor {
 
     /// A child failed: tries again, now or after its backoff.
     pub(super) fn restart(&mut self, mut child: Box<Child>, was: Pid, ctx: &mut Context<Self>) {
-        child.failures = child.failures.saturating_add(1);
+        let extras = child.extras();
+        extras.failures = extras.failures.saturating_add(1);
+        let failures = extras.failures;
         let Some(backoff) = self.flags.backoff else {
             return self.attempt_or_wait(child, was, ctx);
         };
         let cause = child.last_event();
-        if backoff.max_failures.is_some_and(|max| child.failures > max) {
+        if backoff.max_failures.is_some_and(|max| failures > max) {
             let draft = Draft {
-                note: Some(format!("on it after {} failures", child.failures)),
-                details: EventDetails::GaveUpOn {
-                    failures: child.failures,
-                },
+                note: Some(format!("on it after {failures} failures")),
+                details: EventDetails::GaveUpOn { failures },
                 cause,
                 ..Draft::default()
             };
             let cause = self.tell(EventKind::GaveUp, Some(&child), draft, ctx);
-            let effect = format!("given up after {} failures", child.failures);
+            let effect = format!("given up after {failures} failures");
             self.tell_crash(&mut child, &effect);
             return self.auto_shutdown(cause, ctx);
         }
-        let delay = backoff.delay(child.failures, chance());
+        let delay = backoff.delay(failures, chance());
         let draft = Draft {
             note: Some(format!("waits {} ms", delay.as_millis())),
             details: EventDetails::Backoff {
                 delay,
                 until: SystemTime::now() + delay,
-                failures: child.failures,
+                failures,
                 taken_along: TakenAlong::default(),
             },
             cause,
@@ -289,7 +298,7 @@ impl DynamicSupervisor {
             was: Some(was),
             until: Some(Instant::now() + delay),
         };
-        child.timer = Some(ctx.notify_later(TryAgain(was), delay));
+        child.extras().timer = Some(ctx.notify_later(TryAgain(was), delay));
         self.shared().lock().insert(was, child);
     }
 
@@ -329,7 +338,7 @@ impl DynamicSupervisor {
                 &"reached_max_restart_intensity",
                 child.state.pid(),
                 None,
-                child.crash.is_some(),
+                child.is_crashed(),
             );
             self.tell_crash(&mut child, &"not restarted: its supervisor gives up");
             let draft = Draft {
@@ -345,8 +354,9 @@ impl DynamicSupervisor {
             let event = self.tell(EventKind::GaveUp, None, draft, ctx);
             return self.end(ExitReason::SHUTDOWN, event, ctx);
         }
-        child.restarts += 1;
-        child.timer = None;
+        let extras = child.extras();
+        extras.restarts += 1;
+        extras.timer = None;
         let draft = Draft {
             details: EventDetails::Restart {
                 strategy: "simple_one_for_one",
@@ -389,7 +399,7 @@ impl DynamicSupervisor {
 
     /// It is decided what is done about a child's end: if it was a crash, that is reported.
     fn tell_crash(&self, child: &mut Child, effect: &dyn fmt::Display) {
-        let crash = child.crash.take();
+        let crash = child.take_crash();
         let Some(crash) = crash.filter(|_| report::is_heard(Level::ERROR)) else {
             return;
         };

@@ -103,7 +103,7 @@ impl DynamicSupervisor {
             return stopper.tell();
         };
         if child.state.pid().is_none() {
-            let timer = child.timer.take();
+            let timer = child.take_timer();
             let forgotten = children.remove(pid);
             drop(children);
             drop(forgotten);
@@ -112,9 +112,10 @@ impl DynamicSupervisor {
             }
             return stopper.tell();
         }
-        let is_first = child.terminated.is_empty();
-        child.terminated.push(stopper);
-        let overruled = child.relaunch.take();
+        let extras = child.extras();
+        let is_first = extras.terminated.is_empty();
+        extras.terminated.push(stopper);
+        let overruled = extras.relaunch.take();
         let is_running = matches!(child.state, ChildState::Running(_));
         if is_first && is_running {
             children.set_state(pid, ChildState::Stopping(pid));
@@ -142,15 +143,16 @@ impl DynamicSupervisor {
             drop(children);
             return promise.answer(Err(Refusal::NoSuchPlace));
         };
-        if !child.terminated.is_empty() {
+        if child.is_terminated() {
             drop(children);
             return promise.answer(Err(Refusal::Overruled));
         }
-        if let Some(relaunch) = &mut child.relaunch {
+        let is_stopping = matches!(child.state, ChildState::Running(_));
+        let extras = child.extras();
+        if let Some(relaunch) = &mut extras.relaunch {
             return relaunch.asked.push(promise);
         }
-        let is_stopping = matches!(child.state, ChildState::Running(_));
-        child.relaunch = Some(Box::new(Relaunch {
+        extras.relaunch = Some(Box::new(Relaunch {
             cause,
             is_stopping,
             asked: vec![promise],
@@ -166,10 +168,10 @@ impl DynamicSupervisor {
                 let child = children.remove(pid);
                 drop(children);
                 if let Some(mut child) = child {
-                    if let Some(timer) = child.timer.take() {
+                    if let Some(timer) = child.take_timer() {
                         ctx.cancel_future(timer);
                     }
-                    child.failures = 0;
+                    child.extras().failures = 0;
                     self.launch(child, cause, ctx);
                 }
             }
@@ -184,7 +186,7 @@ impl DynamicSupervisor {
         if let Shutdown::Timeout(limit) = self.flags.shutdown {
             let timer = ctx.run_later(limit, move |_, _| kill(pid, cause));
             if let Some(child) = self.shared().lock().get_mut(pid) {
-                child.timer = Some(timer);
+                child.extras().timer = Some(timer);
             }
         }
     }
@@ -197,7 +199,7 @@ impl DynamicSupervisor {
         down: Down,
         ctx: &mut Context<Self>,
     ) {
-        let Some(mut relaunch) = child.relaunch.take() else {
+        let Some(mut relaunch) = child.take_relaunch() else {
             return;
         };
         if !relaunch.is_stopping {
@@ -208,7 +210,7 @@ impl DynamicSupervisor {
             return relaunch.answer(Err(Refusal::CannotStart(down.reason.to_string().into())));
         }
         if is_shutdown_error(&self.flags, &down.reason) {
-            let is_crash = child.crash.is_some();
+            let is_crash = child.is_crashed();
             self.report(
                 ReportContext::ShutdownError,
                 &down.reason,
@@ -217,19 +219,20 @@ impl DynamicSupervisor {
                 is_crash,
             );
         }
-        // Told without an effect: it was an operator's.
-        child.crash = None;
         child.note_exit(&down, &self.flags);
-        child.failures = 0;
         relaunch.is_stopping = false;
         let cause = relaunch.cause;
-        child.relaunch = Some(relaunch);
+        let extras = child.extras();
+        // Told without an effect: it was an operator's.
+        extras.crash = None;
+        extras.failures = 0;
+        extras.relaunch = Some(relaunch);
         self.launch(child, cause, ctx);
     }
 
     /// The supervisor ends, or the child's process does.
     pub(super) fn call_off(child: &mut Child, reason: &ExitReason) {
-        if let Some(relaunch) = child.relaunch.take() {
+        if let Some(relaunch) = child.take_relaunch() {
             relaunch.answer(Err(Refusal::Died(reason.clone())));
         }
     }
