@@ -144,7 +144,7 @@ impl<A: Actor<Context = Context<A>>> Process for Adopted<A> {
 impl<A: Actor<Context = Context<A>>> Launch<Adopted<A>> {
     fn of_adopted(spawn: Spawn, addr: &Addr<A>) -> (Self, Option<MonitorRef>) {
         let held = spawn.supervision.is_some().then(|| addr.clone());
-        Self::new(spawn, any::type_name::<A>(), |core| Adopted {
+        Self::new(spawn, any::type_name::<A>, |core| Adopted {
             core,
             addr: addr.downgrade(),
             _held: held,

@@ -150,7 +150,7 @@ impl<A: Actor<Context = Self>> Context<A> {
     where
         A: Handler<Down>,
     {
-        monitor::monitor_pid(pid, None, self.observer())
+        monitor::monitor_pid(pid, self.observer())
     }
 
     /// As [`monitor`](Self::monitor), for whoever has a name now; the `Down` carries the name.

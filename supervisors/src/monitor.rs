@@ -22,25 +22,24 @@ pub(crate) fn next_number() -> u64 {
 }
 
 /// Monitors a pid on behalf of an observer; a dead one is a `Down` with `NoProc` at once.
-pub(crate) fn monitor_pid(pid: Pid, name: Option<Name>, observer: Arc<dyn Observer>) -> MonitorRef {
+pub(crate) fn monitor_pid(pid: Pid, observer: Arc<dyn Observer>) -> MonitorRef {
     let reference = MonitorRef {
         number: next_number(),
         target: Some(pid),
     };
     let monitor = Monitor {
         number: reference.number,
-        name,
         observer,
     };
     let refused = match pid::lookup(pid) {
         Some(process) => process.core().add_monitor(monitor).err(),
         None => Some(monitor),
     };
-    if let Some(Monitor { name, observer, .. }) = refused {
+    if let Some(Monitor { observer, .. }) = refused {
         observer.down(Down {
             monitor: reference,
             pid: Some(pid),
-            name,
+            name: None,
             reason: ExitReason::NoProc,
             event: 0,
             at: None,
@@ -54,7 +53,7 @@ pub(crate) fn monitor_pid(pid: Pid, name: Option<Name>, observer: Arc<dyn Observ
 /// Monitors whoever has a name now.
 pub(crate) fn monitor_name(name: Name, observer: Arc<dyn Observer>) -> MonitorRef {
     match registry::whereis(&name) {
-        Some(pid) => monitor_pid(pid, Some(name), observer),
+        Some(pid) => monitor_pid(pid, Arc::new(ByName { name, observer })),
         None => {
             let reference = MonitorRef {
                 number: next_number(),
@@ -75,6 +74,25 @@ pub(crate) fn monitor_name(name: Name, observer: Arc<dyn Observer>) -> MonitorRe
     }
 }
 
+/// An observer that has asked for whoever had a name, and is told the name.
+struct ByName {
+    name: Name,
+    observer: Arc<dyn Observer>,
+}
+
+impl Observer for ByName {
+    fn down(&self, down: Down) {
+        self.observer.down(Down {
+            name: Some(Arc::clone(&self.name)),
+            ..down
+        });
+    }
+
+    fn is_gone(&self) -> bool {
+        self.observer.is_gone()
+    }
+}
+
 /// Ends a monitor. True if it was still there, so that no `Down` was sent for it.
 pub(crate) fn demonitor(monitor: MonitorRef) -> bool {
     monitor
@@ -90,7 +108,7 @@ pub(crate) fn demonitor(monitor: MonitorRef) -> bool {
 /// Dropping it ends the monitor.
 pub fn exited(pid: Pid) -> Exited {
     let (sender, receiver) = oneshot::channel();
-    let monitor = monitor_pid(pid, None, Arc::new(Once(Mutex::new(Some(sender)))));
+    let monitor = monitor_pid(pid, Arc::new(Once(Mutex::new(Some(sender)))));
     Exited { monitor, receiver }
 }
 
@@ -103,7 +121,6 @@ pub(crate) fn exited_process(process: &dyn Process) -> Exited {
     };
     let monitor = Monitor {
         number: reference.number,
-        name: None,
         observer: Arc::new(Once(Mutex::new(Some(sender)))),
     };
     if let Err(Monitor { observer, .. }) = process.core().add_monitor(monitor) {

@@ -168,7 +168,7 @@ impl Scope {
         };
         if is_new {
             // Without our lock: if it has died meanwhile, its `Down` comes from within, and takes it out again.
-            monitor_pid(pid, None, Arc::clone(&self.0) as Arc<dyn Observer>);
+            monitor_pid(pid, Arc::clone(&self.0) as Arc<dyn Observer>);
         }
         Ok(())
     }
@@ -254,7 +254,7 @@ impl Scope {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let scope = Arc::clone(&self.0);
-        let life = monitor_pid(ctx.pid(), None, Arc::new(Unsubscribe { scope, number }));
+        let life = monitor_pid(ctx.pid(), Arc::new(Unsubscribe { scope, number }));
         let mut table = self.0.table.lock();
         let start = picture(&mut table);
         let subscription = Subscription {

@@ -7,15 +7,14 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio::sync::broadcast;
-use tokio::time::Instant;
 
 pub(crate) use self::end::End;
 use crate::bound::Mailbox;
@@ -26,10 +25,10 @@ use crate::exit::{Down, Exit, ExitReason, MonitorRef};
 use crate::fault::{CustomFault, Fate};
 use crate::path::Label;
 use crate::pid::{self, Pid, PidHasher};
-use crate::registry::{Name, Names};
+use crate::registry::Names;
 use crate::snapshot::Introspect;
 use crate::sys::{Request, Traced};
-use crate::vitals::{HANDLER_SLOW, Pulse};
+use crate::vitals::{self, HANDLER_SLOW, Pulse};
 
 /// The erased side of a process: enough to watch it, signal it and show it.
 pub(crate) trait Process: Send + Sync {
@@ -110,7 +109,6 @@ pub(crate) struct Started {
 
 pub(crate) struct Monitor {
     pub(crate) number: u64,
-    pub(crate) name: Option<Name>,
     pub(crate) observer: Arc<dyn Observer>,
 }
 
@@ -134,6 +132,8 @@ const SUSPENDED: u8 = 8;
 /// Somebody wants to know what the process does.
 const TRACED: u8 = 16;
 
+type Signals = SmallVec<[Signal; 1]>;
+
 pub(crate) type PidSet = HashSet<Pid, BuildHasherDefault<PidHasher>>;
 
 #[derive(Default)]
@@ -143,7 +143,8 @@ pub(crate) struct State {
     pub(crate) waker: Option<Waker>,
     /// It is to end at once, without a word of its own.
     pub(crate) doom: Option<Box<End>>,
-    pub(crate) signals: Vec<Signal>,
+    /// Not empty if there. Most processes get one in their life, at its end.
+    signals: Option<Box<Signals>>,
     pub(crate) monitors: SmallVec<[Monitor; 1]>,
     /// The supervisor: its exit signals are obeyed, trapped or not, as `gen_server` does with its parent's.
     pub(crate) parent: Option<Pid>,
@@ -159,6 +160,8 @@ pub(crate) struct Ties {
     /// Processes whose parent this one is. They hear of its end; it hears of theirs by monitor.
     pub(crate) children: PidSet,
     pub(crate) names: Names,
+    /// What a supervisor tells of its children.
+    introspect: Option<Arc<dyn Introspect>>,
     /// What the actor tells of itself in snapshots.
     pub(crate) details: Option<Arc<DetailsFn>>,
     /// What is to befall it on purpose; its task takes it.
@@ -197,10 +200,10 @@ impl State {
 
 pub(crate) struct Core {
     pid: Pid,
-    kind: &'static str,
+    kind: fn() -> &'static str,
     label: Option<Label>,
-    /// When its first turn began.
-    born: OnceLock<Instant>,
+    /// When its first turn began, as [`vitals::now`] says it; 0 = there was none yet.
+    born: AtomicU64,
     control: AtomicU8,
     pub(crate) is_bounded: bool,
     /// Messages handled so far, counted by the process itself.
@@ -211,14 +214,13 @@ pub(crate) struct Core {
     pub(crate) lost: AtomicU64,
     pub(crate) messages_per_turn: u32,
     pub(crate) pulse: Pulse,
-    introspect: OnceLock<Arc<dyn Introspect>>,
     state: Mutex<State>,
 }
 
 impl Core {
     #[inline(always)]
     pub(crate) fn new(
-        kind: &'static str,
+        kind: fn() -> &'static str,
         label: Option<Label>,
         state: State,
         options: Options,
@@ -228,7 +230,7 @@ impl Core {
             pid: Pid::next(),
             kind,
             label,
-            born: OnceLock::new(),
+            born: AtomicU64::new(0),
             control: AtomicU8::new(0),
             is_bounded: options.mailbox != Mailbox::UNBOUNDED,
             handled: AtomicU64::new(0),
@@ -236,7 +238,6 @@ impl Core {
             lost: AtomicU64::new(0),
             messages_per_turn: options.messages_per_turn.max(1),
             pulse: Pulse::new(is_static),
-            introspect: OnceLock::new(),
             state: Mutex::new(state),
         }
     }
@@ -246,25 +247,24 @@ impl Core {
     }
 
     pub(crate) fn kind(&self) -> &'static str {
-        self.kind
+        (self.kind)()
     }
 
     pub(crate) fn label(&self) -> Option<&Label> {
         self.label.as_ref()
     }
 
-    /// When its first turn began; now, if there was none yet.
-    pub(crate) fn born(&self) -> Instant {
-        self.born.get().copied().unwrap_or_else(Instant::now)
-    }
-
     /// How long it has run.
     pub(crate) fn uptime(&self) -> Duration {
-        self.born.get().map_or(Duration::ZERO, Instant::elapsed)
+        match self.born.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            born => Duration::from_nanos(vitals::now().saturating_sub(born)),
+        }
     }
 
-    pub(crate) fn introspect(&self) -> Option<&Arc<dyn Introspect>> {
-        self.introspect.get()
+    /// What it tells of its children, if it is a supervisor.
+    pub(crate) fn introspect(&self) -> Option<Arc<dyn Introspect>> {
+        self.state().ties.as_ref()?.introspect.clone()
     }
 
     /// For a process that refuses to end: if its supervisor is dead, nobody is left to kill it when its time is up, so
@@ -272,7 +272,7 @@ impl Core {
     /// until its children have gone.
     pub(crate) fn condemn_orphan(&self) {
         let parent = self.state().parent;
-        if self.introspect.get().is_none() && parent.is_some_and(|parent| !pid::is_alive(parent)) {
+        if self.introspect().is_none() && parent.is_some_and(|parent| !pid::is_alive(parent)) {
             let pid = self.pid;
             actix_rt::spawn(async move {
                 tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
@@ -285,7 +285,7 @@ impl Core {
 
     /// Tells the observer what this process supervises.
     pub(crate) fn set_introspect(&self, introspect: Arc<dyn Introspect>) {
-        let _ = self.introspect.set(introspect);
+        self.state().ties().introspect = Some(introspect);
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -306,24 +306,22 @@ impl Core {
 
     /// A turn begins.
     pub(crate) fn begin_turn(&self) {
-        let since_birth = match self.born.get() {
-            Some(born) => born.elapsed(),
-            // One look at the clock is enough for both.
-            None => {
-                self.born.get_or_init(Instant::now);
-                Duration::ZERO
-            }
-        };
-        self.pulse.begin_turn(since_birth);
+        // One look at the clock is enough for both.
+        let now = vitals::now();
+        if self.born.load(Ordering::Relaxed) == 0 {
+            self.born.store(now, Ordering::Relaxed);
+        }
+        self.pulse.begin_turn(now);
     }
 
     /// The turn is over.
     pub(crate) fn end_turn(&self, is_waiting: bool) {
-        let since_birth = self.uptime();
-        self.pulse.set_waiting(is_waiting, since_birth);
-        let took = self.pulse.end_turn(since_birth);
-        if took > HANDLER_SLOW {
-            let doing = self.pulse.last_doing(self.born() + since_birth - took);
+        let now = vitals::now();
+        self.pulse.set_waiting(is_waiting, now);
+        let took = self.pulse.end_turn(now);
+        if took > HANDLER_SLOW
+            && let Some(doing) = self.pulse.last_doing(now - took.as_nanos() as u64)
+        {
             self.tell_note(
                 EventKind::HandlerSlow,
                 format!("a turn took {took:.1?}, at the end {doing}"),
@@ -405,11 +403,10 @@ impl Core {
     /// The next exit signal, in the order they came.
     pub(crate) fn next_signal(&self) -> Option<Signal> {
         let mut state = self.state();
-        if state.signals.is_empty() {
-            return None;
-        }
-        let signal = state.signals.remove(0);
-        if !state.signals.is_empty() {
+        let mut signals = state.signals.take()?;
+        let signal = signals.remove(0);
+        if !signals.is_empty() {
+            state.signals = Some(signals);
             // One at a time: `stopping` may refuse the first and not the second.
             self.control.fetch_or(SIGNALLED, Ordering::AcqRel);
         }
@@ -460,7 +457,7 @@ impl Core {
                 return;
             }
         }
-        state.signals.push(signal);
+        state.signals.get_or_insert_default().push(signal);
         self.interrupt(state);
     }
 
@@ -470,10 +467,13 @@ impl Core {
         if let Some(ties) = state.known_ties() {
             ties.links.remove(&other);
         }
-        let (taken_back, signals) = mem::take(&mut state.signals)
+        let Some(signals) = state.signals.take() else {
+            return;
+        };
+        let (taken_back, kept): (Signals, Signals) = signals
             .into_iter()
-            .partition::<Vec<_>, _>(|signal| signal.link == Some(other));
-        state.signals = signals;
+            .partition(|signal| signal.link == Some(other));
+        state.signals = (!kept.is_empty()).then(|| Box::new(kept));
         drop(state);
         drop(taken_back);
     }

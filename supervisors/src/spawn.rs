@@ -294,7 +294,7 @@ impl<P: Process + 'static> Launch<P> {
     /// Gives birth to the process that `make` builds around its core.
     pub(crate) fn new(
         spawn: Spawn,
-        kind: &'static str,
+        kind: fn() -> &'static str,
         make: impl FnOnce(Core) -> P,
     ) -> (Self, Option<MonitorRef>) {
         panics::install_hook();
@@ -308,11 +308,7 @@ impl<P: Process + 'static> Launch<P> {
         let mut state = State::default();
         let number = monitor.map(|observer| {
             let number = monitor::next_number();
-            state.monitors.push(Monitor {
-                number,
-                name: None,
-                observer,
-            });
+            state.monitors.push(Monitor { number, observer });
             number
         });
         let (mut label, mut starter, mut cause, mut parent) = (None, None, 0, None);
@@ -396,7 +392,7 @@ impl<A: Actor<Context = Context<A>>> Launch<Shared<A>> {
     fn of_actor(spawn: Spawn, kept: Option<Arc<Kept<A>>>) -> (Self, Option<MonitorRef>) {
         let mailbox = spawn.options.mailbox;
         let queue = kept.map_or_else(|| QueueOf::Own(Mutex::new(Queue::new(mailbox))), Kept::open);
-        Self::new(spawn, any::type_name::<A>(), |core| Shared { core, queue })
+        Self::new(spawn, any::type_name::<A>, |core| Shared { core, queue })
     }
 
     fn actor(&self) -> ActorRef<A> {

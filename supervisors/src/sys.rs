@@ -263,7 +263,7 @@ async fn call(pid: Pid, what: What, limit: Duration) -> Reply {
         Ok(answer) => answer.unwrap_or(Err(SysError::NoProc)),
         Err(_) => {
             let core = process.core();
-            let doing = core.pulse.doing(core.born());
+            let doing = core.pulse.doing();
             Err(SysError::Timeout {
                 limit,
                 doing,

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -145,8 +146,8 @@ impl Vitals {
             turn_longest: Duration::from_nanos(pulse.turn_longest.load(Ordering::Relaxed)),
             turn_p50: quantile(0.5),
             turn_p99: quantile(0.99),
-            doing: pulse.doing(core.born()),
-            waiting: pulse.waiting(core.born()),
+            doing: pulse.doing(),
+            waiting: pulse.waiting(),
             links,
             monitors,
         }
@@ -266,10 +267,7 @@ pub(crate) fn long_waits<'a>(
         while let Some((pid, target)) = next.filter(|(pid, _)| !waits.contains_key(pid)) {
             waits.insert(pid, target);
             next = pid::lookup(target)
-                .and_then(|process| {
-                    let core = process.core();
-                    core.pulse.waiting(core.born())
-                })
+                .and_then(|process| process.core().pulse.waiting())
                 .and_then(long)
                 .map(|further| (target, further));
         }
@@ -277,11 +275,28 @@ pub(crate) fn long_waits<'a>(
     waits
 }
 
-/// What a process writes down of itself.
+/// Before everything that is written down: a paused clock, in a test, may stand before the one that was first looked at.
+static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
+    let now = Instant::now();
+    now.checked_sub(Duration::from_secs(24 * 60 * 60))
+        .unwrap_or(now)
+});
+
+/// The moment, as one number that is never 0: nanoseconds after the epoch.
+pub(crate) fn now() -> u64 {
+    EPOCH.elapsed().as_nanos() as u64 + 1
+}
+
+/// A moment that was written down.
+fn moment(nanos: u64) -> Option<Instant> {
+    Some(*EPOCH + Duration::from_nanos(nanos.checked_sub(1)?))
+}
+
+/// What a process writes down of itself; moments as [`now`] says them.
 pub(crate) struct Pulse {
-    /// When the turn began that runs now, in nanoseconds after the process's birth, plus one; 0 = none runs.
+    /// When the turn began that runs now; 0 = none runs.
     turn_since: AtomicU64,
-    /// When the wait began that the process is in, as above.
+    /// When the wait began that the process is in; 0 = it is in none.
     wait_since: AtomicU64,
     /// The process whose answer it waits for, or 0.
     waits_for: AtomicU64,
@@ -314,15 +329,14 @@ impl Pulse {
         }
     }
 
-    pub(crate) fn begin_turn(&self, since_birth: Duration) {
-        self.turn_since
-            .store(since_birth.as_nanos() as u64 + 1, Ordering::Relaxed);
+    pub(crate) fn begin_turn(&self, now: u64) {
+        self.turn_since.store(now, Ordering::Relaxed);
     }
 
     /// Answers how long the turn took.
-    pub(crate) fn end_turn(&self, since_birth: Duration) -> Duration {
+    pub(crate) fn end_turn(&self, now: u64) -> Duration {
         let began = self.turn_since.load(Ordering::Relaxed);
-        let took = (since_birth.as_nanos() as u64 + 1).saturating_sub(began);
+        let took = now.saturating_sub(began);
         add(&self.turns, 1);
         add(&self.turn_time, took);
         if took > self.turn_longest.load(Ordering::Relaxed) {
@@ -349,14 +363,10 @@ impl Pulse {
     }
 
     /// At the end of a turn: whether the process is in a wait.
-    pub(crate) fn set_waiting(&self, is_waiting: bool, since_birth: Duration) {
+    pub(crate) fn set_waiting(&self, is_waiting: bool, now: u64) {
         let was_waiting = self.wait_since.load(Ordering::Relaxed) != 0;
         if is_waiting != was_waiting {
-            let since = if is_waiting {
-                since_birth.as_nanos() as u64 + 1
-            } else {
-                0
-            };
+            let since = if is_waiting { now } else { 0 };
             self.wait_since.store(since, Ordering::Relaxed);
         }
     }
@@ -373,27 +383,26 @@ impl Pulse {
         }
     }
 
-    pub(crate) fn doing(&self, born: Instant) -> Option<Doing> {
-        let since = self.turn_since.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.last_doing(born + Duration::from_nanos(since)))
+    pub(crate) fn doing(&self) -> Option<Doing> {
+        self.last_doing(self.turn_since.load(Ordering::Relaxed))
     }
 
     /// What was done last, in the turn that began then, over or not.
-    pub(crate) fn last_doing(&self, since: Instant) -> Doing {
+    pub(crate) fn last_doing(&self, since: u64) -> Option<Doing> {
         let (during, in_message) = decode(self.doing.load(Ordering::Relaxed));
-        Doing {
+        Some(Doing {
             during,
             in_message,
-            since,
-        }
+            since: moment(since)?,
+        })
     }
 
-    pub(crate) fn waiting(&self, born: Instant) -> Option<Waiting> {
-        let since = self.wait_since.load(Ordering::Relaxed).checked_sub(1)?;
+    pub(crate) fn waiting(&self) -> Option<Waiting> {
+        let since = moment(self.wait_since.load(Ordering::Relaxed))?;
         Some(Waiting {
             in_message: decode(self.waits_in.load(Ordering::Relaxed)).1,
             on: Pid::from_u64(self.waits_for.load(Ordering::Relaxed)),
-            since: born + Duration::from_nanos(since),
+            since,
         })
     }
 }

@@ -91,23 +91,20 @@ impl Core {
         state.dead = Some(reason.clone());
         let parent = state.parent.take();
         let mut ties = state.ties.take();
-        let others = (
-            state.waker.take(),
-            mem::take(&mut state.signals),
-            state.doom.take(),
-        );
+        let others = (state.waker.take(), state.signals.take(), state.doom.take());
         // Told from the back, in the order in which they were made.
         state.monitors.reverse();
         drop(state);
         // Most processes die with nothing but their waker, which is tokio's.
         let (waker, signals, doom) = others;
         drop(waker);
-        if !signals.is_empty() || doom.is_some() {
+        if signals.is_some() || doom.is_some() {
             drop_contained((signals, doom));
         }
         if let Some(ties) = &mut ties {
             drop_contained(ties.trap.take());
             drop_contained((ties.details.take(), mem::take(&mut ties.requests)));
+            drop_contained(ties.introspect.take());
             if let Some(tracer) = ties.tracer.take() {
                 let _ = tracer.send(Traced {
                     pid: self.pid,
@@ -165,12 +162,7 @@ impl Core {
         orphans: &Option<Arc<[Pid]>>,
     ) -> bool {
         let mut state = self.state();
-        let Some(Monitor {
-            number,
-            name,
-            observer,
-        }) = state.monitors.pop()
-        else {
+        let Some(Monitor { number, observer }) = state.monitors.pop() else {
             return false;
         };
         let crash = crash.as_ref().filter(|_| observer.reports_crashes());
@@ -180,7 +172,7 @@ impl Core {
                 target: Some(self.pid),
             },
             pid: Some(self.pid),
-            name,
+            name: None,
             reason: reason.clone(),
             event,
             at,

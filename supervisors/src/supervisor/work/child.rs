@@ -116,7 +116,7 @@ impl Work {
             if !pid::is_alive(orphan) {
                 continue;
             }
-            let monitor = monitor::monitor_pid(orphan, None, Arc::clone(&self.starter));
+            let monitor = monitor::monitor_pid(orphan, Arc::clone(&self.starter));
             let ended = self.wait_until(Limit::At(deadline), || {
                 let ended = self.take_down(orphan).map(|_| true);
                 ended.or_else(|| self.is_stopping().then_some(false))
