@@ -4,6 +4,7 @@ use std::any;
 use std::cell::{Cell, OnceCell};
 use std::fmt::{self, Write as _};
 use std::future::Future as _;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -22,6 +23,7 @@ use crate::chaos;
 use crate::event::{EventKind, NOTE_BYTES_MAX};
 use crate::exit::{Down, During, Exit, ExitReason, MonitorRef};
 use crate::fault::CustomFault;
+use crate::mailbox::BoxedMail;
 use crate::monitor;
 use crate::pid::Pid;
 use crate::process::{DetailsFn, Observer, TrapExit};
@@ -59,11 +61,11 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) cause: u64,
     /// `exit` came from another process.
     pub(crate) is_signalled_exit: bool,
-    /// Polled last to first, as `actix::Context` does; messages and futures wait meanwhile.
-    pub(crate) waits: Vec<BoxedFuture<A>>,
+    pub(crate) is_started: bool,
+    /// It was told that the mailbox is long, and has not been half as long since.
+    pub(crate) is_high: bool,
     /// Spawned since the futures were last polled.
     pub(crate) spawned: Spawned<A>,
-    pub(crate) cancelled: Vec<SpawnHandle>,
     pub(crate) budget: Cell<u32>,
     /// Something had to wait because the budget was spent: there is work left for the next turn.
     pub(crate) is_cut: Cell<bool>,
@@ -75,13 +77,34 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) is_deferred: bool,
     /// How the actor shows its state, if it does.
     pub(crate) show: Option<fn(&A) -> String>,
-    /// Where it is told what the process does, as long as somebody wants to know.
-    pub(crate) tracer: Option<broadcast::Sender<Traced>>,
+    last_handle: SpawnHandle,
+    /// What few actors have; made when it is needed.
+    extras: OnceCell<Box<Extras<A>>>,
+}
+
+/// What an actor has that waits, watches, cancels or is watched closely.
+pub(crate) struct Extras<A: Actor<Context = Context<A>>> {
+    /// Polled last to first, as `actix::Context` does; messages and futures wait meanwhile.
+    pub(crate) waits: Vec<BoxedFuture<A>>,
+    pub(crate) cancelled: Vec<SpawnHandle>,
     /// Monitors flushed during this turn: their `Down` may be among the letters already taken out of the queue.
     pub(crate) flushed: Vec<MonitorRef>,
+    /// Where it is told what the process does, as long as somebody wants to know.
+    pub(crate) tracer: Option<broadcast::Sender<Traced>>,
     /// What its monitors tell; made for the first one.
     observer: OnceCell<Arc<dyn Observer>>,
-    last_handle: SpawnHandle,
+}
+
+impl<A: Actor<Context = Context<A>>> Default for Extras<A> {
+    fn default() -> Self {
+        Self {
+            waits: Vec::new(),
+            cancelled: Vec::new(),
+            flushed: Vec::new(),
+            tracer: None,
+            observer: OnceCell::new(),
+        }
+    }
 }
 
 impl<A: Actor<Context = Self>> fmt::Debug for Context<A> {
@@ -102,9 +125,9 @@ impl<A: Actor<Context = Self>> Context<A> {
             exit: None,
             cause: 0,
             is_signalled_exit: false,
-            waits: Vec::new(),
+            is_started: false,
+            is_high: false,
             spawned: Spawned::<A>::new(),
-            cancelled: Vec::new(),
             budget: Cell::new(MESSAGES_PER_TURN),
             is_cut: Cell::new(false),
             during: During::Init,
@@ -112,10 +135,60 @@ impl<A: Actor<Context = Self>> Context<A> {
             is_asked: false,
             is_deferred: false,
             show: None,
-            tracer: None,
-            flushed: Vec::new(),
-            observer: OnceCell::new(),
             last_handle: SpawnHandle::default(),
+            extras: OnceCell::new(),
+        }
+    }
+
+    /// The extras, to add one.
+    fn extras(&mut self) -> &mut Extras<A> {
+        self.extras.get_or_init(Box::default);
+        self.extras.get_mut().expect("made above")
+    }
+
+    /// The extras, if there are any.
+    pub(crate) fn known_extras(&mut self) -> Option<&mut Extras<A>> {
+        self.extras.get_mut().map(|extras| &mut **extras)
+    }
+
+    /// A wait keeps messages and futures waiting.
+    pub(crate) fn is_in_wait(&self) -> bool {
+        let extras = self.extras.get();
+        extras.is_some_and(|extras| !extras.waits.is_empty())
+    }
+
+    /// The waits of an actor that is over.
+    pub(crate) fn take_waits(&mut self) -> Vec<BoxedFuture<A>> {
+        self.known_extras()
+            .map_or_else(Vec::new, |extras| mem::take(&mut extras.waits))
+    }
+
+    /// How many futures were cancelled since they were last polled.
+    pub(crate) fn cancelled_len(&self) -> usize {
+        self.extras.get().map_or(0, |extras| extras.cancelled.len())
+    }
+
+    /// Whether a letter that was taken out of the queue is the `Down` of a monitor that was flushed since.
+    pub(crate) fn is_flushed(&self, letter: &BoxedMail<A>) -> bool {
+        let Some(extras) = self.extras.get() else {
+            return false;
+        };
+        !extras.flushed.is_empty()
+            && letter
+                .monitor()
+                .is_some_and(|monitor| extras.flushed.contains(&monitor))
+    }
+
+    fn tracer(&self) -> Option<&broadcast::Sender<Traced>> {
+        self.extras.get()?.tracer.as_ref()
+    }
+
+    /// At the beginning of a turn: whether somebody wants to know what the process does in it.
+    pub(crate) fn look_for_tracer(&mut self) {
+        if self.shared.core.is_traced() {
+            self.extras().tracer = self.shared.core.tracer();
+        } else if let Some(extras) = self.known_extras() {
+            extras.tracer = None;
         }
     }
 
@@ -177,7 +250,10 @@ impl<A: Actor<Context = Self>> Context<A> {
                     drop(queue);
                     drop(down);
                 }
-                None => self.flushed.push(monitor),
+                None => {
+                    drop(queue);
+                    self.extras().flushed.push(monitor);
+                }
             }
         }
         was_active
@@ -387,14 +463,21 @@ impl<A: Actor<Context = Self>> Context<A> {
 
     /// A message begins to be handled, and somebody may want to know how long that takes.
     pub(crate) fn begin_traced(&mut self) -> Option<Instant> {
-        self.tracer.as_ref()?;
+        self.tracer()?;
         // Or a question that is skipped would be told as the message before it.
         self.doing(During::Future);
         Some(Instant::now())
     }
 
+    #[inline]
     pub(crate) fn end_traced(&self, began: Option<Instant>) {
-        if let (Some(began), Some(tracer), Some(message)) = (began, &self.tracer, self.in_message) {
+        if let Some(began) = began {
+            self.tell_handled(began);
+        }
+    }
+
+    fn tell_handled(&self, began: Instant) {
+        if let (Some(tracer), Some(message)) = (self.tracer(), self.in_message) {
             let _ = tracer.send(Traced {
                 pid: self.pid(),
                 at: SystemTime::now(),
@@ -410,7 +493,8 @@ impl<A: Actor<Context = Self>> Context<A> {
     where
         A: Handler<Down>,
     {
-        let observer = self
+        let extras = self.extras.get_or_init(Box::default);
+        let observer = extras
             .observer
             .get_or_init(|| Arc::new(ByLetter(Arc::clone(&self.shared))));
         Arc::clone(observer)
@@ -482,15 +566,15 @@ impl<A: Actor<Context = Self>> AsyncContext<A> for Context<A> {
     where
         F: ActorFuture<A, Output = ()> + 'static,
     {
-        if self.waits.is_empty() {
+        if !self.is_in_wait() {
             self.shared.core.pulse.begin_wait();
         }
-        self.waits.push(Box::pin(future));
+        self.extras().waits.push(Box::pin(future));
     }
 
     /// Asked by actix's streams before each item: the one place where a stream that is always ready lets others in.
     fn waiting(&self) -> bool {
-        if !self.waits.is_empty() || self.state.stopping() || self.shared.core.is_signalled() {
+        if self.is_in_wait() || self.state.stopping() || self.shared.core.is_signalled() {
             return true;
         }
         if self.is_spent() {
@@ -501,7 +585,7 @@ impl<A: Actor<Context = Self>> AsyncContext<A> for Context<A> {
     }
 
     fn cancel_future(&mut self, handle: SpawnHandle) -> bool {
-        self.cancelled.push(handle);
+        self.extras().cancelled.push(handle);
         true
     }
 

@@ -157,7 +157,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             return false;
         };
         match &mut self.stage {
-            Stage::Live(live) if live.is_started => {
+            Stage::Live(live) if live.ctx.is_started => {
                 live.ctx.obey(signal.reason, signal.cause);
                 false
             }
@@ -172,7 +172,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
     /// What was asked through the system lane, in order.
     fn answer_requests(&self) {
         if let Stage::Live(live) = &self.stage
-            && !live.is_started
+            && !live.ctx.is_started
         {
             // `started` comes first: what the actor exposes, it says there.
             return self.shared.core.put_off_requests();
@@ -247,7 +247,7 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
         this.shared.core.begin_turn();
         let poll = this.poll_turn(task);
         let is_waiting = match &this.stage {
-            Stage::Live(live) => !live.ctx.waits.is_empty(),
+            Stage::Live(live) => live.ctx.is_in_wait(),
             Stage::Init(_) => false,
             // Nobody sees the numbers of the dead.
             Stage::Over => return poll,
@@ -282,7 +282,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             return Poll::Ready(());
         };
         live.begin_turn();
-        if !live.is_started {
+        if !live.ctx.is_started {
             match catch(pid, || live.start()) {
                 Ok(()) if live.is_well_started() => this.tell_ready(),
                 Ok(()) => {}
@@ -362,5 +362,24 @@ impl<A: Actor<Context = Context<A>>> Drop for Run<A> {
         if !matches!(self.stage, Stage::Over) {
             self.finish(End::by_signal(ExitReason::NoConnection, 0));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Idle;
+
+    impl Actor for Idle {
+        type Context = Context<Self>;
+    }
+
+    #[test]
+    fn a_process_that_does_nothing_is_small() {
+        let task = size_of::<Run<Idle>>();
+        assert!(task <= 288, "its task has {task} bytes");
+        let shared = size_of::<Shared<Idle>>() + 2 * size_of::<usize>();
+        assert!(shared <= 384, "what it shares has {shared} bytes");
     }
 }

@@ -410,7 +410,7 @@ impl<A: Actor<Context = Context<A>>> Launch<Shared<A>> {
             }
             Err(caught) => {
                 let panic = caught.describe(During::Init, None);
-                drop_each(std::mem::take(&mut ctx.waits));
+                drop_each(ctx.take_waits());
                 drop_each(std::mem::take(&mut ctx.spawned));
                 drop_contained(ctx);
                 let cause = self.cause;

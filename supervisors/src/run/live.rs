@@ -35,9 +35,6 @@ pub(super) struct Live<A: Actor<Context = Context<A>>> {
     letter: Option<BoxedMail<A>>,
     wait: Option<BoxedFuture<A>>,
     actor: A,
-    pub(super) is_started: bool,
-    /// It was told that the mailbox is long, and has not been half as long since.
-    is_high: bool,
 }
 
 /// The end of the way that addresses lead.
@@ -60,8 +57,6 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             letter: None,
             wait: None,
             actor,
-            is_started: false,
-            is_high: false,
         }
     }
 
@@ -77,10 +72,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         let budget = self.ctx.shared.core.messages_per_turn;
         self.ctx.budget.set(budget.saturating_add(looks));
         self.ctx.is_cut.set(false);
-        let core = &self.ctx.shared.core;
-        if core.is_traced() || self.ctx.tracer.is_some() {
-            self.ctx.tracer = core.tracer();
-        }
+        self.ctx.look_for_tracer();
     }
 
     /// Does what was asked through the system lane.
@@ -107,7 +99,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         }
         self.ctx.doing(During::Started);
         self.actor.started(&mut self.ctx);
-        self.is_started = true;
+        self.ctx.is_started = true;
     }
 
     /// One turn of the process; `Ready` when the actor has stopped.
@@ -132,7 +124,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             if self.ctx.shared.core.is_suspended() {
                 return Poll::Pending;
             }
-            if !self.ctx.waits.is_empty() {
+            if self.ctx.is_in_wait() {
                 if self.poll_waits(task).is_pending() && self.ctx.state.alive() {
                     return Poll::Pending;
                 }
@@ -191,9 +183,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
 
     /// Something that comes before messages and futures is due.
     fn is_interrupted(&self) -> bool {
-        self.ctx.state.stopping()
-            || !self.ctx.waits.is_empty()
-            || self.ctx.shared.core.is_signalled()
+        self.ctx.state.stopping() || self.ctx.is_in_wait() || self.ctx.shared.core.is_signalled()
     }
 
     /// The way out, as actix has it. False if `stopping` refused.
@@ -214,8 +204,10 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
 
     /// The latest wait first; those that it adds come before it.
     fn poll_waits(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
-        while let Some(wait) = self.ctx.waits.pop() {
-            let at = self.ctx.waits.len();
+        while let Some(extras) = self.ctx.known_extras()
+            && let Some(wait) = extras.waits.pop()
+        {
+            let at = extras.waits.len();
             self.ctx.doing(During::Future);
             let wait = self.wait.insert(wait);
             panics::wait_for(None);
@@ -224,9 +216,12 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             self.ctx.shared.core.pulse.set_waits_for(waits_for);
             let wait = self.wait.take();
             if poll.is_pending() {
-                let is_latest = self.ctx.waits.len() == at;
-                if let Some(wait) = wait {
-                    self.ctx.waits.insert(at, wait);
+                let mut is_latest = true;
+                if let Some(wait) = wait
+                    && let Some(extras) = self.ctx.known_extras()
+                {
+                    is_latest = extras.waits.len() == at;
+                    extras.waits.insert(at, wait);
                 }
                 if is_latest {
                     return Poll::Pending;
@@ -281,11 +276,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             let Some(letter) = self.inbox.pop_front() else {
                 break;
             };
-            if !self.ctx.flushed.is_empty()
-                && letter
-                    .monitor()
-                    .is_some_and(|monitor| self.ctx.flushed.contains(&monitor))
-            {
+            if self.ctx.is_flushed(&letter) {
                 continue;
             }
             let letter = self.letter.insert(letter);
@@ -295,8 +286,10 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             self.letter = None;
             handled += 1;
         }
-        if self.inbox.is_empty() {
-            self.ctx.flushed.clear();
+        if self.inbox.is_empty()
+            && let Some(extras) = self.ctx.known_extras()
+        {
+            extras.flushed.clear();
         }
         if handled > 0 {
             vitals::add(&self.ctx.shared.core.handled, handled);
@@ -307,7 +300,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     /// As [`handle_mail`](Self::handle_mail), for a bounded mailbox: what was not delivered stays where senders see it.
     fn handle_bounded_mail(&mut self, task: &mut TaskContext<'_>) {
         let mut handled = 0;
-        while self.ctx.waits.is_empty()
+        while !self.ctx.is_in_wait()
             && !self.ctx.state.stopping()
             && !self.ctx.shared.core.is_signalled()
         {
@@ -339,7 +332,9 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             handled += 1;
         }
         // A `Down` is in the queue until it is handled: there is none elsewhere to be flushed.
-        self.ctx.flushed.clear();
+        if let Some(extras) = self.ctx.known_extras() {
+            extras.flushed.clear();
+        }
         if handled > 0 {
             vitals::add(&self.ctx.shared.core.handled, handled);
         }
@@ -417,11 +412,11 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         let core = &self.ctx.shared.core;
         core.taken.store(taken, Ordering::Relaxed);
         core.pulse.saw_mailbox(taken);
-        if taken > MAILBOX_HIGH && !self.is_high {
-            self.is_high = true;
+        if taken > MAILBOX_HIGH && !self.ctx.is_high {
+            self.ctx.is_high = true;
             core.tell_note(EventKind::MailboxHigh, format!("{taken} messages wait"));
         } else if taken < MAILBOX_HIGH / 2 {
-            self.is_high = false;
+            self.ctx.is_high = false;
         }
     }
 
@@ -455,7 +450,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             } else {
                 at += 1;
             }
-            if !self.ctx.cancelled.is_empty() {
+            if self.ctx.cancelled_len() > 0 {
                 self.adopt_spawned();
                 return true;
             }
@@ -467,18 +462,20 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
                 return true;
             }
         }
-        !self.ctx.spawned.is_empty() || !self.ctx.cancelled.is_empty()
+        !self.ctx.spawned.is_empty() || self.ctx.cancelled_len() > 0
     }
 
     fn adopt_spawned(&mut self) {
         // Self-made work counts as much as messages do.
-        let made = self.ctx.spawned.len() + self.ctx.cancelled.len();
+        let made = self.ctx.spawned.len() + self.ctx.cancelled_len();
         if made == 0 {
             return;
         }
         self.ctx.spend(made as u32);
         self.futures.append(&mut self.ctx.spawned);
-        while let Some(handle) = self.ctx.cancelled.pop() {
+        while let Some(extras) = self.ctx.known_extras()
+            && let Some(handle) = extras.cancelled.pop()
+        {
             if let Some(at) = self.futures.iter().position(|(known, _)| *known == handle) {
                 self.ctx.doing(During::Drop);
                 drop(self.futures.swap_remove(at));
@@ -513,9 +510,8 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             letter,
             wait,
             actor,
-            ..
         } = self;
-        let waits = std::mem::take(&mut ctx.waits);
+        let waits = ctx.take_waits();
         let spawned = std::mem::take(&mut ctx.spawned);
         // Most processes have none of these at their end, and it is cheaper to see that than to drop nothing.
         if letter.is_some() {
