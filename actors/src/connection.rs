@@ -99,19 +99,16 @@ enum Phase {
     Opening,
     /// The next bytes are due; of the current chunk so many are left.
     Reciting { due: Instant, chunk_left: usize },
-    /// A write did not fit.
-    Blocked {
-        since: Instant,
-        chunk_left: usize,
-        due: Instant,
-    },
+    /// A write did not fit; the timer says how long it may take until one does.
+    Blocked { due: Instant, chunk_left: usize },
     /// Everything is written; the last of it waits for the kernel to take it.
     Closing { since: Instant, is_taken: bool },
-    /// The kernel has everything; waiting for the reader to leave.
+    /// The kernel has everything; waiting for the reader to leave. It was looked so often whether it has, and it said so
+    /// many bytes.
     Lingering {
         until: Instant,
-        look: Duration,
-        said: usize,
+        looks: u32,
+        said: u32,
     },
 }
 
@@ -172,12 +169,8 @@ impl Connection {
                 Phase::Reciting { due, chunk_left } => {
                     ready!(self.recite(due, chunk_left, now, task))?;
                 }
-                Phase::Blocked {
-                    since,
-                    chunk_left,
-                    due,
-                } => {
-                    if !ready!(self.unblock(since, now, task))? {
+                Phase::Blocked { due, chunk_left } => {
+                    if !ready!(self.unblock(task))? {
                         return Poll::Ready(Ok(Fate::TimedOut));
                     }
                     self.phase = Phase::Reciting { due, chunk_left };
@@ -187,8 +180,8 @@ impl Connection {
                         return Poll::Ready(Ok(Fate::TimedOut));
                     }
                 }
-                Phase::Lingering { until, look, said } => {
-                    return self.linger(until, look, said, now, task).map(Ok);
+                Phase::Lingering { until, looks, said } => {
+                    return self.linger(until, looks, said, now, task).map(Ok);
                 }
             }
         }
@@ -227,11 +220,8 @@ impl Connection {
         // A reader who is to be cut off hears what comes before the cut.
         let is_last = bytes.len() == self.left.len() && self.cut.is_none();
         let Poll::Ready(outcome) = self.line.poll_write(bytes, is_last, task) else {
-            self.phase = Phase::Blocked {
-                since: now,
-                chunk_left,
-                due,
-            };
+            self.phase = Phase::Blocked { due, chunk_left };
+            self.set_sleep(now + self.manner.write_timeout);
             return Poll::Ready(Ok(()));
         };
         match outcome {
@@ -252,17 +242,14 @@ impl Connection {
     }
 
     /// Waits until the kernel takes bytes again; false if the reader let us wait too long.
-    fn unblock(
-        &mut self,
-        since: Instant,
-        now: Instant,
-        task: &mut TaskContext<'_>,
-    ) -> Poll<io::Result<bool>> {
+    fn unblock(&mut self, task: &mut TaskContext<'_>) -> Poll<io::Result<bool>> {
         if self.line.poll_writable(task)?.is_ready() {
             self.sleep = None;
             return Poll::Ready(Ok(true));
         }
-        ready!(self.sleep_until(since + self.manner.write_timeout, now, task));
+        if let Some(limit) = &mut self.sleep {
+            ready!(limit.as_mut().poll(task));
+        }
         Poll::Ready(Ok(false))
     }
 
@@ -293,7 +280,7 @@ impl Connection {
         let until = now + self.manner.linger_timeout;
         self.phase = Phase::Lingering {
             until,
-            look: LINGER_LOOK,
+            looks: 0,
             said: 0,
         };
         self.set_sleep(until.min(now + LINGER_LOOK));
@@ -304,8 +291,8 @@ impl Connection {
     fn linger(
         &mut self,
         until: Instant,
-        mut look: Duration,
-        mut said: usize,
+        mut looks: u32,
+        mut said: u32,
         now: Instant,
         task: &mut TaskContext<'_>,
     ) -> Poll<Fate> {
@@ -313,18 +300,18 @@ impl Connection {
             if let Some(pause) = &mut self.sleep {
                 ready!(pause.as_mut().poll(task));
             }
-            match self.line.discard(LINGER_BYTES_MAX - said) {
-                Ok(Discarded::Said(bytes)) => said += bytes,
+            match self.line.discard(LINGER_BYTES_MAX - said as usize) {
+                Ok(Discarded::Said(bytes)) => said += bytes as u32,
                 Ok(Discarded::Left) => return Poll::Ready(Fate::Served),
                 Err(_) => return Poll::Ready(Fate::ClientGone),
             }
-            if said >= LINGER_BYTES_MAX || now >= until {
+            if said as usize >= LINGER_BYTES_MAX || now >= until {
                 return Poll::Ready(Fate::Served);
             }
-            let next = until.min(now + look);
-            look = LINGER_LOOK_MAX.min(look * 2);
-            self.phase = Phase::Lingering { until, look, said };
-            self.set_sleep(next);
+            let pause = LINGER_LOOK.saturating_mul(2_u32.saturating_pow(looks));
+            looks += 1;
+            self.phase = Phase::Lingering { until, looks, said };
+            self.set_sleep(until.min(now + pause.min(LINGER_LOOK_MAX)));
         }
     }
 
@@ -473,5 +460,16 @@ impl Handler<Stumble> for Connection {
             "forgot the next line, {} bytes before the end",
             self.left.len()
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        let connection = size_of::<Connection>();
+        assert!(connection <= 128, "it has {connection} bytes");
     }
 }
