@@ -166,7 +166,7 @@ impl<A: Actor<Context = Context<A>>> Process for Shared<A> {
         let reason = Undelivered::Exited(reason.clone());
         let (len, lost) = self.queue.throw_away(|| Addressee::of(&self.core), &reason);
         if lost > 0 {
-            self.core.lost.fetch_add(lost, Ordering::Relaxed);
+            self.core.note_lost(lost);
         }
         len
     }

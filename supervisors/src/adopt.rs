@@ -218,7 +218,7 @@ impl<A: Actor<Context = Context<A>>> RunAdopted<A> {
         {
             self.panics_next |= core.take_panics_next();
         }
-        let doom = core.state().doom.take();
+        let doom = core.state().take_doom();
         if let Some(end) = doom {
             self.finish(*end);
             return true;

@@ -567,7 +567,7 @@ impl<A: Actor<Context = Self>> AsyncContext<A> for Context<A> {
         F: ActorFuture<A, Output = ()> + 'static,
     {
         if !self.is_in_wait() {
-            self.shared.core.pulse.begin_wait();
+            self.shared.core.begin_wait();
         }
         self.extras().waits.push(Box::pin(future));
     }

@@ -231,6 +231,6 @@ pub(crate) fn throw_away<T>(
 pub(crate) fn lose<T>(core: &Core, messages: impl IntoIterator<Item = T>, reason: &Undelivered) {
     let lost = throw_away(messages, || Addressee::of(core), reason);
     if lost > 0 {
-        core.lost.fetch_add(lost, Ordering::Relaxed);
+        core.note_lost(lost);
     }
 }

@@ -39,6 +39,7 @@ impl Pid {
         Self(NonZeroU64::new(number).expect("64 bits of pids do not run out"))
     }
 
+    #[cfg(test)]
     pub(crate) fn from_u64(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
     }

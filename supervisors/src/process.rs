@@ -28,7 +28,7 @@ use crate::pid::{self, Pid, PidHasher};
 use crate::registry::Names;
 use crate::snapshot::Introspect;
 use crate::sys::{Request, Traced};
-use crate::vitals::{self, HANDLER_SLOW, Pulse};
+use crate::vitals::{self, HANDLER_SLOW, Pulse, Wait, Waiting};
 
 /// The erased side of a process: enough to watch it, signal it and show it.
 pub(crate) trait Process: Send + Sync {
@@ -131,6 +131,8 @@ const DEAD: u8 = 4;
 const SUSPENDED: u8 = 8;
 /// Somebody wants to know what the process does.
 const TRACED: u8 = 16;
+/// The process is in a wait, or was in one when its turn began.
+const WAITING: u8 = 32;
 
 type Signals = SmallVec<[Signal; 1]>;
 
@@ -141,8 +143,6 @@ pub(crate) struct State {
     /// Set once, by [`Core::retire`].
     pub(crate) dead: Option<ExitReason>,
     pub(crate) waker: Option<Waker>,
-    /// It is to end at once, without a word of its own.
-    pub(crate) doom: Option<Box<End>>,
     /// Not empty if there. Most processes get one in their life, at its end.
     signals: Option<Box<Signals>>,
     pub(crate) monitors: SmallVec<[Monitor; 1]>,
@@ -152,9 +152,15 @@ pub(crate) struct State {
     ties: Option<Box<Ties>>,
 }
 
-/// What ties a process to others, and is not a monitor.
+/// What ties a process to others, and is not a monitor; and what befalls few.
 #[derive(Default)]
 pub(crate) struct Ties {
+    /// It is to end at once, without a word of its own.
+    doom: Option<Box<End>>,
+    /// The wait that it is in.
+    wait: Option<Wait>,
+    /// Messages to this process that were lost.
+    lost: u64,
     pub(crate) trap: Option<Arc<dyn TrapExit>>,
     pub(crate) links: PidSet,
     /// Processes whose parent this one is. They hear of its end; it hears of theirs by monitor.
@@ -188,6 +194,11 @@ impl State {
         self.ties.as_deref_mut()
     }
 
+    /// Its end, if somebody else has decided on that, once.
+    pub(crate) fn take_doom(&mut self) -> Option<Box<End>> {
+        self.known_ties()?.doom.take()
+    }
+
     /// What is to befall the process on purpose, once.
     pub(crate) fn take_fate(&mut self) -> Option<Box<Fate>> {
         self.known_ties()?.fate.take()
@@ -210,8 +221,6 @@ pub(crate) struct Core {
     pub(crate) handled: AtomicU64,
     /// Messages that the process has taken out of its queue and not handled yet.
     pub(crate) taken: AtomicUsize,
-    /// Messages to this process that were lost.
-    pub(crate) lost: AtomicU64,
     pub(crate) messages_per_turn: u32,
     pub(crate) pulse: Pulse,
     state: Mutex<State>,
@@ -235,7 +244,6 @@ impl Core {
             is_bounded: options.mailbox != Mailbox::UNBOUNDED,
             handled: AtomicU64::new(0),
             taken: AtomicUsize::new(0),
-            lost: AtomicU64::new(0),
             messages_per_turn: options.messages_per_turn.max(1),
             pulse: Pulse::new(is_static),
             state: Mutex::new(state),
@@ -317,7 +325,9 @@ impl Core {
     /// The turn is over.
     pub(crate) fn end_turn(&self, is_waiting: bool) {
         let now = vitals::now();
-        self.pulse.set_waiting(is_waiting, now);
+        if self.control.load(Ordering::Relaxed) & WAITING != 0 {
+            self.see_wait(is_waiting, now);
+        }
         let took = self.pulse.end_turn(now);
         if took > HANDLER_SLOW
             && let Some(doing) = self.pulse.last_doing(now - took.as_nanos() as u64)
@@ -327,6 +337,55 @@ impl Core {
                 format!("a turn took {took:.1?}, at the end {doing}"),
             );
         }
+    }
+
+    /// A wait begins; when, is known at the end of the turn.
+    pub(crate) fn begin_wait(&self) {
+        self.state().ties().wait = Some(self.pulse.wait());
+        self.control.fetch_or(WAITING, Ordering::AcqRel);
+    }
+
+    /// The process whose answer it waits for.
+    pub(crate) fn set_waits_for(&self, pid: Option<Pid>) {
+        let mut state = self.state();
+        if let Some(wait) = state.known_ties().and_then(|ties| ties.wait.as_mut()) {
+            wait.set_waits_for(pid);
+        }
+    }
+
+    /// At the end of a turn that a wait was in: whether it still is.
+    fn see_wait(&self, is_waiting: bool, now: u64) {
+        let mut state = self.state();
+        let Some(ties) = state.known_ties() else {
+            return;
+        };
+        if is_waiting {
+            if let Some(wait) = &mut ties.wait {
+                wait.stays(now);
+            }
+        } else {
+            ties.wait = None;
+            self.control.fetch_and(!WAITING, Ordering::AcqRel);
+        }
+    }
+
+    /// The wait it is in.
+    pub(crate) fn waiting(&self) -> Option<Waiting> {
+        self.state().known_ties()?.wait.as_ref()?.shown()
+    }
+
+    /// So many messages to it were lost.
+    pub(crate) fn note_lost(&self, lost: u64) {
+        let mut state = self.state();
+        // Nobody sees the numbers of the dead.
+        if state.dead.is_none() {
+            state.ties().lost += lost;
+        }
+    }
+
+    /// How many messages to it were lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.state().known_ties().map_or(0, |ties| ties.lost)
     }
 
     /// Writes down something worth knowing of a process of a tree.
@@ -482,9 +541,8 @@ impl Core {
     pub(crate) fn kill(&self, cause: u64) {
         let mut state = self.state();
         if state.dead.is_none() {
-            state
-                .doom
-                .get_or_insert_with(|| Box::new(End::by_signal(ExitReason::Killed, cause)));
+            let doom = &mut state.ties().doom;
+            doom.get_or_insert_with(|| Box::new(End::by_signal(ExitReason::Killed, cause)));
             self.interrupt(state);
         }
     }
@@ -511,8 +569,8 @@ impl Core {
     /// As a kill, but the process fails by itself, and for this reason.
     pub(crate) fn condemn(&self, reason: ExitReason) {
         let mut state = self.state();
-        if state.dead.is_none() && state.doom.is_none() {
-            state.doom = Some(Box::new(End::new(reason, 0)));
+        if state.dead.is_none() && state.ties().doom.is_none() {
+            state.ties().doom = Some(Box::new(End::new(reason, 0)));
             self.interrupt(state);
         }
     }

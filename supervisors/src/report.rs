@@ -70,7 +70,7 @@ impl Crash {
             reason: reason.clone(),
             mailbox_len: end.mailbox_len,
             mailbox_capacity: end.mailbox_capacity,
-            waits_for: core.pulse.waiting().and_then(|wait| wait.on),
+            waits_for: end.waits_for,
             state: end.state.as_deref().map(str::to_owned),
             uptime,
             children: end.children,

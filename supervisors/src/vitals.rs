@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -135,11 +135,8 @@ impl Vitals {
             mailbox_overflow: mailbox.overflow(),
             refused: view.as_ref().map_or(0, |view| view.refused),
             senders_waiting: view.as_ref().map_or(0, |view| view.senders_waiting),
-            lost: core.lost.load(Ordering::Relaxed),
-            mailbox_high: pulse
-                .mailbox_high
-                .load(Ordering::Relaxed)
-                .max(mailbox_len.unwrap_or(0)),
+            lost: core.lost(),
+            mailbox_high: pulse.mailbox_high().max(mailbox_len.unwrap_or(0)),
             handled: core.handled.load(Ordering::Relaxed),
             turns: pulse.turns.load(Ordering::Relaxed),
             turn_time: Duration::from_nanos(pulse.turn_time.load(Ordering::Relaxed)),
@@ -147,7 +144,7 @@ impl Vitals {
             turn_p50: quantile(0.5),
             turn_p99: quantile(0.99),
             doing: pulse.doing(),
-            waiting: pulse.waiting(),
+            waiting: core.waiting(),
             links,
             monitors,
         }
@@ -267,7 +264,7 @@ pub(crate) fn long_waits<'a>(
         while let Some((pid, target)) = next.filter(|(pid, _)| !waits.contains_key(pid)) {
             waits.insert(pid, target);
             next = pid::lookup(target)
-                .and_then(|process| process.core().pulse.waiting())
+                .and_then(|process| process.core().waiting())
                 .and_then(long)
                 .map(|further| (target, further));
         }
@@ -296,18 +293,12 @@ fn moment(nanos: u64) -> Option<Instant> {
 pub(crate) struct Pulse {
     /// When the turn began that runs now; 0 = none runs.
     turn_since: AtomicU64,
-    /// When the wait began that the process is in; 0 = it is in none.
-    wait_since: AtomicU64,
-    /// The process whose answer it waits for, or 0.
-    waits_for: AtomicU64,
     /// What runs, as [`code`] says it.
     doing: AtomicU32,
-    /// What ran when the wait began.
-    waits_in: AtomicU32,
+    mailbox_high: AtomicU32,
     turns: AtomicU64,
     turn_time: AtomicU64,
     turn_longest: AtomicU64,
-    mailbox_high: AtomicUsize,
     histogram: Option<Box<Histogram>>,
 }
 
@@ -317,14 +308,11 @@ impl Pulse {
     pub(crate) fn new(has_histogram: bool) -> Self {
         Self {
             turn_since: AtomicU64::new(0),
-            wait_since: AtomicU64::new(0),
-            waits_for: AtomicU64::new(0),
             doing: AtomicU32::new(0),
-            waits_in: AtomicU32::new(0),
+            mailbox_high: AtomicU32::new(0),
             turns: AtomicU64::new(0),
             turn_time: AtomicU64::new(0),
             turn_longest: AtomicU64::new(0),
-            mailbox_high: AtomicUsize::new(0),
             histogram: has_histogram.then(Box::default),
         }
     }
@@ -355,29 +343,22 @@ impl Pulse {
             .store(code(during, in_message), Ordering::Relaxed);
     }
 
-    /// A wait begins; when, is known at the end of the turn.
-    pub(crate) fn begin_wait(&self) {
-        self.wait_since.store(0, Ordering::Relaxed);
-        self.waits_in
-            .store(self.doing.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    /// At the end of a turn: whether the process is in a wait.
-    pub(crate) fn set_waiting(&self, is_waiting: bool, now: u64) {
-        let was_waiting = self.wait_since.load(Ordering::Relaxed) != 0;
-        if is_waiting != was_waiting {
-            let since = if is_waiting { now } else { 0 };
-            self.wait_since.store(since, Ordering::Relaxed);
+    /// A wait that begins now.
+    pub(crate) fn wait(&self) -> Wait {
+        Wait {
+            since: 0,
+            waits_for: None,
+            waits_in: self.doing.load(Ordering::Relaxed),
         }
     }
 
-    pub(crate) fn set_waits_for(&self, pid: Option<Pid>) {
-        self.waits_for
-            .store(pid.map_or(0, Pid::as_u64), Ordering::Relaxed);
+    fn mailbox_high(&self) -> usize {
+        self.mailbox_high.load(Ordering::Relaxed) as usize
     }
 
     /// The mailbox is so long.
     pub(crate) fn saw_mailbox(&self, len: usize) {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
         if len > self.mailbox_high.load(Ordering::Relaxed) {
             self.mailbox_high.store(len, Ordering::Relaxed);
         }
@@ -396,13 +377,34 @@ impl Pulse {
             since: moment(since)?,
         })
     }
+}
 
-    pub(crate) fn waiting(&self) -> Option<Waiting> {
-        let since = moment(self.wait_since.load(Ordering::Relaxed))?;
+/// A wait of a process, as it is written down.
+pub(crate) struct Wait {
+    /// When it began; 0 until the end of that turn.
+    since: u64,
+    waits_for: Option<Pid>,
+    /// What ran when it began, as [`code`] says it.
+    waits_in: u32,
+}
+
+impl Wait {
+    pub(crate) fn set_waits_for(&mut self, pid: Option<Pid>) {
+        self.waits_for = pid;
+    }
+
+    /// It is not over at the end of a turn.
+    pub(crate) fn stays(&mut self, now: u64) {
+        if self.since == 0 {
+            self.since = now;
+        }
+    }
+
+    pub(crate) fn shown(&self) -> Option<Waiting> {
         Some(Waiting {
-            in_message: decode(self.waits_in.load(Ordering::Relaxed)).1,
-            on: Pid::from_u64(self.waits_for.load(Ordering::Relaxed)),
-            since,
+            in_message: decode(self.waits_in).1,
+            on: self.waits_for,
+            since: moment(self.since)?,
         })
     }
 }

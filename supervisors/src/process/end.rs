@@ -14,6 +14,7 @@ use crate::pid::{self, Pid};
 use crate::registry;
 use crate::report::Crash;
 use crate::sys::{Deed, Traced};
+use crate::vitals::Wait;
 
 /// How a process ended, and what its end should say of it.
 pub(crate) struct End {
@@ -30,6 +31,8 @@ pub(crate) struct End {
     pub(crate) children: Option<usize>,
     /// What the actor showed of its state, if it does and this is a crash.
     pub(crate) state: Option<String>,
+    /// The process whose answer it waited for.
+    pub(crate) waits_for: Option<Pid>,
 }
 
 impl End {
@@ -43,6 +46,7 @@ impl End {
             mailbox_capacity: None,
             children: None,
             state: None,
+            waits_for: None,
         }
     }
 
@@ -81,7 +85,7 @@ impl Core {
     ///
     /// Only three callers exist, and each owns the process when it calls: the future that runs it, the launch that
     /// could not start it, and the drop of either.
-    pub(crate) fn retire(&self, end: End) {
+    pub(crate) fn retire(&self, mut end: End) {
         let mut state = self.state();
         if state.dead.is_some() {
             return;
@@ -91,18 +95,19 @@ impl Core {
         state.dead = Some(reason.clone());
         let parent = state.parent.take();
         let mut ties = state.ties.take();
-        let others = (state.waker.take(), state.signals.take(), state.doom.take());
+        let (waker, signals) = (state.waker.take(), state.signals.take());
         // Told from the back, in the order in which they were made.
         state.monitors.reverse();
         drop(state);
         // Most processes die with nothing but their waker, which is tokio's.
-        let (waker, signals, doom) = others;
         drop(waker);
-        if signals.is_some() || doom.is_some() {
-            drop_contained((signals, doom));
+        if signals.is_some() {
+            drop_contained(signals);
         }
         if let Some(ties) = &mut ties {
-            drop_contained(ties.trap.take());
+            let waiting = ties.wait.as_ref().and_then(Wait::shown);
+            end.waits_for = waiting.and_then(|waiting| waiting.on);
+            drop_contained((ties.doom.take(), ties.trap.take()));
             drop_contained((ties.details.take(), mem::take(&mut ties.requests)));
             drop_contained(ties.introspect.take());
             if let Some(tracer) = ties.tracer.take() {

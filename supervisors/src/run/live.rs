@@ -213,7 +213,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             panics::wait_for(None);
             let poll = wait.as_mut().poll(&mut self.actor, &mut self.ctx, task);
             let waits_for = panics::wait_for(None);
-            self.ctx.shared.core.pulse.set_waits_for(waits_for);
+            self.ctx.shared.core.set_waits_for(waits_for);
             let wait = self.wait.take();
             if poll.is_pending() {
                 let mut is_latest = true;
