@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::address::{Address, UnixAddress};
@@ -315,25 +315,19 @@ async fn race(
 ) -> Option<(TcpStream, SocketAddr)> {
     let mut waiting = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
-    let mut next_at = Instant::now();
     loop {
-        let has_more = waiting.len() > 0;
+        // At once, and not by a timer: the earliest that one can ring is the next millisecond.
+        if let Some(addr) = waiting.next() {
+            tried.push(addr);
+            attempts.push(async move { (addr, TcpStream::connect(addr).await) });
+        }
         tokio::select! {
             biased;
             Some((addr, outcome)) = attempts.next() => match outcome {
                 Ok(stream) => return Some((stream, addr)),
-                Err(error) => {
-                    failures.push((addr, error));
-                    next_at = Instant::now();
-                }
+                Err(error) => failures.push((addr, error)),
             },
-            () = sleep_until(next_at), if has_more => {
-                if let Some(addr) = waiting.next() {
-                    tried.push(addr);
-                    attempts.push(async move { (addr, TcpStream::connect(addr).await) });
-                    next_at = Instant::now() + STAGGER;
-                }
-            },
+            () = sleep(STAGGER), if waiting.len() > 0 => {}
             else => return None,
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// The most that is heard at once.
 pub(crate) const HEARD_BYTES_MAX: usize = 64 * 1024;
@@ -42,7 +42,8 @@ impl<S: AsyncRead + Unpin> Ear<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
-            alarm: Box::pin(sleep_until(Instant::now())),
+            // As far away as can be, so that the first limit sets it: one that is due at once would wake its owner for nothing.
+            alarm: Box::pin(sleep(Duration::MAX)),
         }
     }
 
