@@ -11,6 +11,7 @@
 
 mod attempt;
 mod event;
+mod telling;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,11 +21,12 @@ use std::time::Duration;
 
 use actix::{Actor, Handler, Message, MessageResult, SpawnHandle};
 use byron_supervisors::{Context, ExitReason, MonitorRef, Name, Pid, exit, whereis_actor};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub(crate) use self::attempt::{Attempt, Connected, Heard, HeardAll, NotStarted, Resume};
-pub use self::event::{Chunk, Event, Events};
+pub use self::event::{Chunk, Event};
+pub use self::telling::{Events, Teller, telling};
 use crate::client::{CallOff, Client, Retries, Settled};
 use crate::download::{DownloadError, FailureKind, credit};
 use crate::wire::Prefix;
@@ -71,7 +73,7 @@ pub struct Coordinator {
     fail_fast: bool,
     is_cancelled: bool,
     client: Name,
-    events: mpsc::UnboundedSender<Event>,
+    teller: Teller,
 }
 
 impl fmt::Debug for Coordinator {
@@ -95,7 +97,7 @@ pub(crate) struct Gathering {
 }
 
 impl Coordinator {
-    pub(crate) fn new(gathering: Gathering, events: mpsc::UnboundedSender<Event>) -> Self {
+    pub(crate) fn new(gathering: Gathering, teller: Teller) -> Self {
         let new_task = || Task {
             state: TaskState::Waiting,
             attempts: 0,
@@ -115,13 +117,13 @@ impl Coordinator {
             fail_fast: gathering.fail_fast,
             is_cancelled: false,
             client: gathering.client,
-            events,
+            teller,
         }
     }
 
     /// Tells what happened; if nobody listens any more, nothing else is worth doing.
     fn tell(&mut self, event: Event, ctx: &mut Context<Self>) {
-        if self.events.send(event).is_err() {
+        if self.teller.tell(event).is_err() {
             ctx.exit(ExitReason::shutdown("nobody takes the poems any more"));
         }
     }

@@ -17,12 +17,11 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Handler, Message, SpawnHandle, StreamHandler};
 use byron_supervisors::{Context, ExitReason, MonitorRef, Name, Pid, exit, whereis_actor};
 use bytes::{Bytes, BytesMut};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(crate) use self::attempt::{Rewritten, TakeUp};
 use crate::client::Retries;
-use crate::coordinator::{self, Chunk, Coordinator, Event};
+use crate::coordinator::{self, Chunk, Coordinator, Event, Events, Teller};
 use crate::download::{FailureKind, out_of_time};
 use crate::rewriting::TransformStep;
 use crate::wire::Prefix;
@@ -92,8 +91,8 @@ pub struct Editor {
     lost: usize,
     is_cancelled: bool,
     /// What the coordinator tells; taken when the editor starts.
-    from: Option<mpsc::UnboundedReceiver<Event>>,
-    to: mpsc::UnboundedSender<Event>,
+    from: Option<Events>,
+    to: Teller,
 }
 
 impl fmt::Debug for Editor {
@@ -142,11 +141,7 @@ enum Stage {
 }
 
 impl Editor {
-    pub(crate) fn new(
-        assignment: Assignment,
-        from: mpsc::UnboundedReceiver<Event>,
-        to: mpsc::UnboundedSender<Event>,
-    ) -> Self {
+    pub(crate) fn new(assignment: Assignment, from: Events, to: Teller) -> Self {
         let manuscripts = (0..assignment.tasks).map(|_| Manuscript::default());
         Self {
             manuscripts: manuscripts.collect(),
@@ -163,7 +158,7 @@ impl Editor {
     }
 
     fn tell(&mut self, event: Event, ctx: &mut Context<Self>) {
-        if self.to.send(event).is_err() {
+        if self.to.tell(event).is_err() {
             ctx.exit(ExitReason::shutdown("nobody takes the poems any more"));
         }
     }

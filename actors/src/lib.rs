@@ -228,7 +228,9 @@ pub use client::{Client, ClientConfig, RETRIES, RETRY_DELAY, RETRY_DELAY_MAX, Re
 pub use connect::{ADDRESSES_MAX, STAGGER, Whereabouts};
 pub use connection::{Connection, HowFar, Progress, RESET, Stumble, WriteTimeout};
 pub use conversation::{Conversation, ConversationError, Courtesy, REQUEST_TIMEOUT};
-pub use coordinator::{ATTEMPT_OVERDUE, Cancel, Chunk, Coordinator, Event, Events, WhichDownloads};
+pub use coordinator::{
+    ATTEMPT_OVERDUE, Cancel, Chunk, Coordinator, Event, Events, Teller, WhichDownloads, telling,
+};
 pub use download::{
     CHUNK_BYTES_MIN, CONNECT_TIMEOUT, Download, DownloadError, Expectation, FIRST_BYTE_TIMEOUT,
     FailureKind, IDLE_TIMEOUT, IN_FLIGHT_BYTES_MAX, POEM_BYTES_MAX, Patience,

@@ -54,12 +54,11 @@ use byron_supervisors::{
     Restart, Shutdown, Strategy, SupFlags, Supervisor, shutdown, whereis_actor,
 };
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 
 use crate::address::Address;
 use crate::binding::{BindServerError, Binding};
 use crate::client::{Client, ClientConfig, Siblings};
-use crate::coordinator::{Cancel, Coordinator, Events, Gathering};
+use crate::coordinator::{Cancel, Coordinator, Events, Gathering, telling};
 use crate::editor::{Assignment, CallOffEdition, Editor, OnTransformError, TRANSFORMED_BYTES_MAX};
 use crate::listener::{Listener, Post};
 use crate::poem::Poem;
@@ -483,7 +482,7 @@ fn client_children(id: &str, mut config: ClientConfig) -> (Vec<ChildSpec>, Clien
         backoff: Some(backoff),
         ..DynamicFlags::new(id)
     };
-    let (sender, mut events) = mpsc::unbounded_channel();
+    let (teller, mut events) = telling();
     let mut editing = Vec::new();
     if let Some(editor) = &editor {
         editing = edition_children(
@@ -496,12 +495,11 @@ fn client_children(id: &str, mut config: ClientConfig) -> (Vec<ChildSpec>, Clien
     }
     let downloads_flags = flags("download");
     // Taken by the one incarnation there is, so that the events end when it does.
-    let sender = Mutex::new(Some(sender));
+    let teller = Mutex::new(Some(teller));
     let mut children = vec![
         ChildSpec::new("coordinator", move |_| {
-            let sender = sender.lock().take();
-            let sender = sender.unwrap_or_else(|| mpsc::unbounded_channel().0);
-            Coordinator::new(gathering.clone(), sender)
+            let teller = teller.lock().take();
+            Coordinator::new(gathering.clone(), teller.unwrap_or_else(|| telling().0))
         })
         .registered(coordinator.clone()),
     ];
@@ -545,14 +543,13 @@ fn edition_children(
             *longest = (*longest).min(TRANSFORMED_BYTES_MAX as u64);
         }
     }
-    let (sender, edited) = mpsc::unbounded_channel();
-    let ends = Mutex::new(Some((std::mem::replace(events, edited), sender)));
+    let (teller, edited) = telling();
+    let ends = Mutex::new(Some((std::mem::replace(events, edited), teller)));
     vec![
         ChildSpec::dynamic_supervisor("rewritings", flags).registered(rewritings),
         ChildSpec::new("editor", move |_| {
             let ends = ends.lock().take();
-            let (from, to) =
-                ends.unwrap_or_else(|| (mpsc::unbounded_channel().1, mpsc::unbounded_channel().0));
+            let (from, to) = ends.unwrap_or_else(|| (telling().1, telling().0));
             Editor::new(assignment.clone(), from, to)
         })
         .registered(editor.clone()),

@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use byron_actors::tree::{self, ClientHandle, STOP_TIMEOUT, ServerHandle};
 use byron_actors::{
     ClientConfig, Connection, Event, Events, Pace, Poem, ServerConfig, Stumble, Target,
-    Whereabouts, WhichConnections, WhichDownloads,
+    Whereabouts, WhichConnections, WhichDownloads, telling,
 };
 use byron_supervisors::{
     Action, ActorRef, ArbiterPool, EventKind, ExitReason, Operator, events_since, next_events,
@@ -175,7 +175,7 @@ fn places(servers: &[ServerHandle]) -> String {
 
 /// Lets events pass, and at a third of the way does what the demonstration is for.
 fn meddle(mut events: Events, client: ClientHandle, servers: Vec<ServerHandle>) -> Events {
-    let (sender, passed) = tokio::sync::mpsc::unbounded_channel();
+    let (teller, passed) = telling();
     actix_rt::spawn(async move {
         let mut heard = [0; POEMS.len()];
         let mut done = HashSet::new();
@@ -191,7 +191,7 @@ fn meddle(mut events: Events, client: ClientHandle, servers: Vec<ServerHandle>) 
                     }
                 }
             }
-            if sender.send(event).is_err() {
+            if teller.tell(event).is_err() {
                 return;
             }
         }

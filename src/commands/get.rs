@@ -4,10 +4,10 @@
 //! not take bytes keeps this thread waiting, and through the credit of each poem, in the end, the servers: never the
 //! actors' clocks.
 
-mod bundle;
 mod presenter;
 mod sink;
 
+use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -19,7 +19,6 @@ use byron_actors::{
 use byron_supervisors::ExitReason;
 use tokio::time::{Instant, sleep_until};
 
-use self::bundle::Bundles;
 pub(super) use self::presenter::Presenter;
 pub(super) use self::sink::SinkError;
 use super::endpoints::{SSL_NOTICE, transform_steps, whereabouts};
@@ -34,15 +33,17 @@ use crate::present::chaos::Outcome;
 /// How often lines that show time are rewritten.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long an event may wait for others, if some were passed on just before: the writing thread is woken once for all
+/// that comes in a hurry, and at once for what comes after a pause.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// How long the actors may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(2).saturating_add(STOP_TIMEOUT);
 
 /// What the actors' thread tells the one that writes.
 pub(super) enum Told {
-    /// A client was started, and can be called off.
-    Begun(ClientHandle),
     /// Things happened to the poems, in this order.
-    Events(Vec<Event>),
+    Events(VecDeque<Event>),
     /// Something for the person who watches.
     Say(String),
     /// Time has passed.
@@ -104,7 +105,6 @@ async fn gather(
     let mut signals = Signals::listen()
         .map_err(|error| ExitReason::error(format!("cannot listen for signals: {error}")))?;
     let (root, handle, mut events) = tree::start_client("get", config).await?;
-    let _ = told.send(Told::Begun(handle.clone()));
     observer.ready();
     let gathered = forward(
         &mut events,
@@ -148,11 +148,15 @@ pub(super) async fn forward(
     let mut gathered = Gathered::default();
     // It takes nothing new and ends when all is there, also without being told to; at the latest when it was told to.
     let mut deadline = None;
-    let mut bundles = Bundles::of(events);
+    // Before that, what comes waits for more; the beginning is a hurry.
+    let mut due = Instant::now() + GATHER;
     loop {
         let next = tokio::select! {
-            events = bundles.next() => match events {
-                Some(events) => Told::Events(events),
+            events = events.gather(due) => match events {
+                Some(events) => {
+                    due = Instant::now() + GATHER;
+                    Told::Events(events)
+                }
                 None => return gathered,
             },
             _ = tick.tick(), if ticks => Told::Tick,
@@ -183,17 +187,22 @@ pub(super) async fn forward(
                 Told::Interrupted(Request::Terminate)
             }
         };
-        if let Told::Events(events) = &next
-            && let Some(Event::Done { poems, failed }) = events.last()
-        {
-            gathered.counts = Some((*poems, *failed));
+        // What came before an interruption is told before it.
+        let before = match next {
+            Told::Interrupted(_) => Some(Told::Events(events.take())),
+            _ => None,
+        };
+        for next in before.into_iter().chain([next]) {
+            if let Told::Events(events) = &next
+                && let Some(Event::Done { poems, failed }) = events.back()
+            {
+                gathered.counts = Some((*poems, *failed));
+            }
+            if told.send(next).is_err() {
+                return gathered;
+            }
         }
-        if let Told::Interrupted(_) = next
-            && let Some(before) = bundles.take()
-        {
-            let _ = told.send(Told::Events(before));
-        }
-        if told.send(next).is_err() || gathered.counts.is_some() {
+        if gathered.counts.is_some() {
             return gathered;
         }
     }

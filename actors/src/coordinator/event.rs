@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::address::Address;
 use crate::download::FailureKind;
@@ -122,6 +122,3 @@ impl Chunk {
         }
     }
 }
-
-/// The receiving end of a client's events. Bounded by the credit of each poem, not by a number of events.
-pub type Events = mpsc::UnboundedReceiver<Event>;

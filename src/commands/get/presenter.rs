@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use byron_actors::tree::ClientHandle;
 use byron_actors::{Event, FailureKind, PoemHash};
 use tokio::time::Instant;
 
@@ -40,7 +39,6 @@ pub(in crate::commands) struct Presenter {
     expected_bytes: Option<u64>,
     started_at: Instant,
     keeps_lines: bool,
-    client: Option<ClientHandle>,
     request: Option<Request>,
 }
 
@@ -115,7 +113,6 @@ impl Presenter {
             expected_bytes: config.expected.bytes,
             started_at: Instant::now(),
             keeps_lines: false,
-            client: None,
             request: None,
         })
     }
@@ -146,7 +143,6 @@ impl Presenter {
     fn present_all(&mut self, told: &mpsc::Receiver<Told>) -> Result<ExitCode, SinkError> {
         for told in told {
             match told {
-                Told::Begun(client) => self.client = Some(client),
                 Told::Say(line) => self.say(&line),
                 Told::Tick => self.shown_at = None,
                 Told::Interrupted(request) => self.request = Some(request),
