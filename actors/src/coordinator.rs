@@ -24,7 +24,7 @@ use byron_supervisors::{Context, ExitReason, MonitorRef, Name, Pid, exit, wherei
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-pub(crate) use self::attempt::{Attempt, Connected, Heard, HeardAll, NotStarted, Resume};
+pub(crate) use self::attempt::{Attempt, Connected, Heard, HeardAll, NotStarted};
 pub use self::event::{Chunk, Event};
 pub use self::telling::{Events, Teller, telling};
 use crate::client::{CallOff, Client, Retries, Settled};

@@ -18,11 +18,11 @@ use byron_supervisors::{ActorRef, Context, ExitReason, Name, Pid, whereis_actor}
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::address::Address;
 use crate::connect::{ConnectError, Whereabouts, connect, error_text};
-use crate::coordinator::{Attempt, Connected, Coordinator, Heard, HeardAll, Resume};
+use crate::coordinator::{Attempt, Connected, Coordinator, Heard, HeardAll};
 use crate::ear::{Ear, HearError};
 use crate::framing::Framing;
 use crate::netstring::frame;
@@ -279,21 +279,24 @@ impl Actor for Download {
             let gone = DownloadError::for_good(FailureKind::Cancelled, "nobody wants it any more");
             return ctx.exit(gone.into_exit_reason());
         };
-        let listening = Listening {
-            errand: Arc::clone(&self.errand),
-            pid: ctx.pid(),
-            coordinator,
-        };
+        let (errand, pid) = (Arc::clone(&self.errand), ctx.pid());
         // The first act, and not the future's: a download killed before its first turn has reported too.
-        let answer = listening.coordinator.send(Attempt {
-            task: self.errand.task,
-            pid: ctx.pid(),
+        let answer = coordinator.send(Attempt {
+            task: errand.task,
+            pid,
         });
         let attempt = async move {
-            match answer.await {
-                Ok(Some(resume)) => listening.listen(resume).await,
-                _ => Err(DownloadError::for_good(FailureKind::Cancelled, "cancelled")),
-            }
+            let Ok(Some(resume)) = answer.await else {
+                return Err(DownloadError::for_good(FailureKind::Cancelled, "cancelled"));
+            };
+            let mut listening = Listening {
+                errand,
+                pid,
+                coordinator,
+                credit: resume.credit,
+                rereading: Rereading::new(resume.known),
+            };
+            listening.listen(resume.deadline).await
         };
         ctx.spawn(
             wrap_future(attempt).map(
@@ -306,41 +309,44 @@ impl Actor for Download {
     }
 }
 
-/// One attempt, as plain code.
+/// One attempt, as plain code. All that it keeps is here, once: what a future is given, it has room for twice.
 struct Listening {
     errand: Arc<Errand>,
     pid: Pid,
     coordinator: ActorRef<Coordinator>,
+    credit: Arc<Semaphore>,
+    rereading: Rereading,
 }
 
 impl Listening {
-    async fn listen(self, resume: Resume) -> Result<(), DownloadError> {
-        let Some(deadline) = resume.deadline else {
-            return self.connect_and_read(resume).await;
+    async fn listen(&mut self, deadline: Option<Instant>) -> Result<(), DownloadError> {
+        let Some(deadline) = deadline else {
+            return self.connect_and_read().await;
         };
         let limit = self.errand.patience.max_time.unwrap_or_default();
-        match timeout_at(deadline, self.connect_and_read(resume)).await {
+        match timeout_at(deadline, self.connect_and_read()).await {
             Ok(outcome) => outcome,
             Err(_) => Err(out_of_time(limit)),
         }
     }
 
-    async fn connect_and_read(&self, resume: Resume) -> Result<(), DownloadError> {
+    async fn connect_and_read(&mut self) -> Result<(), DownloadError> {
         let limit = self.errand.patience.connect_timeout;
         // On the heap, or there would be room for it as long as the poem comes.
-        let mut stream = Box::pin(connect(&self.errand.whereabouts, limit)).await?;
+        let connected = Box::pin(connect(&self.errand.whereabouts, limit)).await;
+        let mut ear = Ear::new(connected?);
         self.coordinator.do_send(Connected {
             task: self.errand.task,
             pid: self.pid,
-            peer_addr: stream.peer_addr().clone(),
+            peer_addr: ear.stream().peer_addr().clone(),
         });
         if let Some(title) = &self.errand.title {
             let asked = frame(title.as_str().as_bytes());
-            let asked = stream.write_all(&asked).await;
-            asked.map_err(|error| read_error(&error, stream.peer_addr()))?;
+            let asked = ear.stream_mut().write_all(&asked).await;
+            asked.map_err(|error| read_error(&error, ear.stream().peer_addr()))?;
         }
-        let rereading = self.read_to_end(stream, resume).await?;
-        check_whole(&rereading, &self.errand.expectation)?;
+        self.read_to_end(&mut ear).await?;
+        check_whole(&self.rereading, &self.errand.expectation)?;
         self.coordinator.do_send(HeardAll {
             task: self.errand.task,
             pid: self.pid,
@@ -348,23 +354,17 @@ impl Listening {
         Ok(())
     }
 
-    async fn read_to_end(
-        &self,
-        stream: Stream,
-        resume: Resume,
-    ) -> Result<Rereading, DownloadError> {
+    async fn read_to_end(&mut self, ear: &mut Ear<Stream>) -> Result<(), DownloadError> {
         let Patience {
             first_byte_timeout,
             idle_timeout,
             ..
         } = self.errand.patience;
-        let mut rereading = Rereading::new(resume.known);
         let poem_bytes_max = self.errand.expectation.poem_bytes_max;
         let mut framing = Framing::new(self.errand.frame, poem_bytes_max);
         let mut has_heard = false;
-        let mut ear = Ear::new(stream);
         loop {
-            let has_begun = !rereading.read().is_empty();
+            let has_begun = !self.rereading.read().is_empty();
             let limit = if has_begun {
                 idle_timeout
             } else {
@@ -379,34 +379,28 @@ impl Listening {
                     let text = format!("the library has no poem \"{title}\"");
                     return Err(DownloadError::for_good(FailureKind::Empty, text));
                 }
-                framing.finish()?;
-                return Ok(rereading);
+                return framing.finish();
             }
             has_heard = true;
             let bytes = framing.pass(bytes)?;
-            let new = rereading.pass(bytes).map_err(|error| {
+            let new = self.rereading.pass(bytes).map_err(|error| {
                 DownloadError::for_good(FailureKind::Changed, error.to_string())
             })?;
-            check_length(rereading.read().len(), &self.errand.expectation)?;
+            check_length(self.rereading.read().len(), &self.errand.expectation)?;
             if new.is_empty() {
                 // Nothing to wait for, and a fast server would keep us here.
                 tokio::task::coop::consume_budget().await;
             } else {
-                self.pass_on(new, &rereading, &resume.credit).await?;
+                self.pass_on(new).await?;
             }
             if framing.is_complete() {
-                return Ok(rereading);
+                return Ok(());
             }
         }
     }
 
-    async fn pass_on(
-        &self,
-        bytes: Bytes,
-        rereading: &Rereading,
-        credit: &Arc<Semaphore>,
-    ) -> Result<(), DownloadError> {
-        let credit = Arc::clone(credit)
+    async fn pass_on(&self, bytes: Bytes) -> Result<(), DownloadError> {
+        let credit = Arc::clone(&self.credit)
             .acquire_many_owned(credit_for(bytes.len()))
             .await
             .map_err(|_| DownloadError::for_good(FailureKind::Cancelled, "cancelled"))?;
@@ -414,7 +408,7 @@ impl Listening {
             task: self.errand.task,
             pid: self.pid,
             bytes,
-            read: rereading.read().clone(),
+            read: self.rereading.read().clone(),
             credit,
         });
         Ok(())
@@ -576,11 +570,13 @@ mod tests {
 
     #[test]
     fn a_download_holds_little_beside_its_poem() {
-        fn size<F: Future>(_: impl FnOnce(Listening, Resume) -> F) -> usize {
+        fn size<'a, F: Future + 'a>(
+            _: impl FnOnce(&'a mut Listening, Option<Instant>) -> F,
+        ) -> usize {
             size_of::<F>()
         }
-        let bytes = size(Listening::listen);
-        assert!(bytes <= 2_048, "{bytes}");
+        let bytes = size_of::<Listening>() + size(Listening::listen);
+        assert!(bytes <= 1_024, "{bytes}");
     }
 
     #[test]

@@ -51,6 +51,10 @@ impl<S: AsyncRead + Unpin> Ear<S> {
         &self.stream
     }
 
+    pub(crate) fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// What comes next, if it comes within the limit, counted from now; empty at the end.
     pub(crate) async fn hear(&mut self, limit: Duration) -> Result<Bytes, HearError> {
         let until = Instant::now() + limit;
