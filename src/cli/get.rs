@@ -397,12 +397,13 @@ impl GetArguments {
             return Err(UsageError::new(message));
         }
         let mut file_names = HashSet::new();
-        match self
+        let twice = self
             .targets
             .iter()
+            .filter(|_| to_directory)
             .map(Target::file_name)
-            .find(|name| to_directory && !file_names.insert(name.clone()))
-        {
+            .find(|name| !file_names.insert(name.clone()));
+        match twice {
             Some(twice) => Err(UsageError::new(format!(
                 "two poems would be the file {twice}; name one of them: TARGET=NAME"
             ))),
