@@ -1,6 +1,8 @@
 //! Where the poems of `get` go: standard output, one file, a file each, or lines of JSON.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use crate::cli::{GetConfig, Output};
@@ -11,7 +13,10 @@ use crate::present::order::{Destination, Ending, OrderSettings, OrderedPoems, Wr
 /// What takes the bytes of the poems. Tasks are numbered from 0.
 pub(super) enum Sink {
     /// In order, to standard output.
-    Stdout(OrderedPoems),
+    Stdout {
+        poems: OrderedPoems,
+        out: BufWriter<File>,
+    },
     /// In order, to one file; `None` once it is finished.
     File {
         poems: OrderedPoems,
@@ -84,11 +89,14 @@ impl Sink {
         };
         Ok(match &config.output {
             _ if config.json.is_some() => Sink::Memory(vec![Vec::new(); config.targets.len()]),
-            Output::Stdout => Sink::Stdout(ordered(match (stdout_is_terminal, config.raw) {
-                (false, _) => Destination::Stream,
-                (true, false) => Destination::Terminal,
-                (true, true) => Destination::RawTerminal,
-            })),
+            Output::Stdout => Sink::Stdout {
+                poems: ordered(match (stdout_is_terminal, config.raw) {
+                    (false, _) => Destination::Stream,
+                    (true, false) => Destination::Terminal,
+                    (true, true) => Destination::RawTerminal,
+                }),
+                out: unlined_stdout()?,
+            },
             Output::File(path) => Sink::File {
                 poems: ordered(Destination::Stream),
                 file: Some(OutputFile::create(path, config.existing, config.partial)?),
@@ -116,7 +124,7 @@ impl Sink {
 
     pub(super) fn chunk(&mut self, task: usize, bytes: &[u8]) -> Result<(), SinkError> {
         match self {
-            Sink::Stdout(poems) => poems.chunk(task, bytes, &mut io::stdout().lock())?,
+            Sink::Stdout { poems, out } => poems.chunk(task, bytes, out)?,
             Sink::File {
                 poems,
                 file: Some(file),
@@ -136,7 +144,7 @@ impl Sink {
     /// A task has ended; answers how many bytes of it are written that cannot be taken back.
     pub(super) fn finished(&mut self, task: usize, ending: Ending) -> Result<u64, SinkError> {
         Ok(match self {
-            Sink::Stdout(poems) => poems.finished(task, ending, &mut io::stdout().lock())?,
+            Sink::Stdout { poems, out } => poems.finished(task, ending, out)?,
             Sink::File {
                 poems,
                 file: Some(file),
@@ -191,7 +199,7 @@ impl Sink {
     /// The task whose poem is written as it comes, if they wait for each other.
     pub(super) fn head(&self) -> Option<usize> {
         match self {
-            Sink::Stdout(poems) | Sink::File { poems, .. } => poems.head(),
+            Sink::Stdout { poems, .. } | Sink::File { poems, .. } => poems.head(),
             Sink::Directory(_) | Sink::Memory(_) => None,
         }
     }
@@ -199,16 +207,16 @@ impl Sink {
     /// Whether a line can be shown on the poems' terminal now.
     pub(super) fn is_at_line_start(&self) -> bool {
         match self {
-            Sink::Stdout(poems) => poems.at_line_start(),
+            Sink::Stdout { poems, .. } => poems.at_line_start(),
             _ => true,
         }
     }
 
     /// Makes room for a line on the poems' terminal.
     pub(super) fn finish_line(&mut self) {
-        if let Sink::Stdout(poems) = self {
+        if let Sink::Stdout { poems, out } = self {
             // If that fails, so does the next poem, which is told.
-            let _ = poems.finish_line(&mut io::stdout().lock());
+            let _ = poems.finish_line(out);
         }
     }
 
@@ -219,6 +227,14 @@ impl Sink {
             _ => Vec::new(),
         }
     }
+}
+
+/// Standard output with a buffer of its own: std's parts what it is given at the last newline, and takes two system calls
+/// for it. Whatever writes poems flushes when it has written all there is.
+fn unlined_stdout() -> Result<BufWriter<File>, WriteStdoutError> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    let stdout = stdout.map_err(WriteStdoutError)?;
+    Ok(BufWriter::new(File::from(stdout)))
 }
 
 impl Slot {
