@@ -290,6 +290,7 @@ impl Actor for Download {
                 return Err(DownloadError::for_good(FailureKind::Cancelled, "cancelled"));
             };
             let mut listening = Listening {
+                task: errand.task,
                 errand,
                 pid,
                 coordinator,
@@ -309,8 +310,10 @@ impl Actor for Download {
     }
 }
 
-/// One attempt, as plain code. All that it keeps is here, once: what a future is given, it has room for twice.
+/// One attempt, as plain code. All that it keeps is here, once: what a future is given, it has room for twice. While the poem
+/// comes, nobody looks at the errand: it is elsewhere in memory, and not at hand for each chunk among a thousand downloads.
 struct Listening {
+    task: usize,
     errand: Arc<Errand>,
     pid: Pid,
     coordinator: ActorRef<Coordinator>,
@@ -336,7 +339,7 @@ impl Listening {
         let connected = Box::pin(connect(&self.errand.whereabouts, limit)).await;
         let mut ear = Ear::new(connected?);
         self.coordinator.do_send(Connected {
-            task: self.errand.task,
+            task: self.task,
             pid: self.pid,
             peer_addr: ear.stream().peer_addr().clone(),
         });
@@ -348,7 +351,7 @@ impl Listening {
         self.read_to_end(&mut ear).await?;
         check_whole(&self.rereading, &self.errand.expectation)?;
         self.coordinator.do_send(HeardAll {
-            task: self.errand.task,
+            task: self.task,
             pid: self.pid,
         });
         Ok(())
@@ -360,8 +363,8 @@ impl Listening {
             idle_timeout,
             ..
         } = self.errand.patience;
-        let poem_bytes_max = self.errand.expectation.poem_bytes_max;
-        let mut framing = Framing::new(self.errand.frame, poem_bytes_max);
+        let expectation = self.errand.expectation;
+        let mut framing = Framing::new(self.errand.frame, expectation.poem_bytes_max);
         let mut has_heard = false;
         loop {
             let has_begun = !self.rereading.read().is_empty();
@@ -386,7 +389,7 @@ impl Listening {
             let new = self.rereading.pass(bytes).map_err(|error| {
                 DownloadError::for_good(FailureKind::Changed, error.to_string())
             })?;
-            check_length(self.rereading.read().len(), &self.errand.expectation)?;
+            check_length(self.rereading.read().len(), &expectation)?;
             if new.is_empty() {
                 // Nothing to wait for, and a fast server would keep us here.
                 tokio::task::coop::consume_budget().await;
@@ -405,7 +408,7 @@ impl Listening {
             .await
             .map_err(|_| DownloadError::for_good(FailureKind::Cancelled, "cancelled"))?;
         self.coordinator.do_send(Heard {
-            task: self.errand.task,
+            task: self.task,
             pid: self.pid,
             bytes,
             read: self.rereading.read().clone(),
