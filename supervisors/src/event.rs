@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 pub use self::details::{EventDetails, TAKEN_ALONG_MAX, TakenAlong};
 use crate::exit::ExitReason;
-use crate::panics::{contained, drop_contained, drop_each};
+use crate::panics::{contained, drop_each};
 use crate::path::Path;
 use crate::pid::Pid;
 
@@ -117,29 +117,6 @@ impl Event {
     pub fn crash_id(&self) -> Option<String> {
         matches!(self.details, EventDetails::Exit { crash: true, .. }).then(|| crash_id(self.seq))
     }
-
-    fn bytes(&self) -> usize {
-        let reason = match &self.reason {
-            Some(ExitReason::Panic(panic)) => {
-                panic.message.len() + panic.location.as_ref().map_or(0, String::len) + 64
-            }
-            // An error holds about as much as it says.
-            Some(reason @ (ExitReason::Error(_) | ExitReason::Shutdown(Some(_)))) => {
-                let mut length = Length(64);
-                // An error that panics when it is shown must not stop whoever tells of it: a process tells of its end.
-                contained(|| {
-                    let _ = write!(length, "{reason}");
-                });
-                length.0
-            }
-            _ => 0,
-        };
-        mem::size_of::<Self>()
-            + self.path.as_ref().map_or(0, Path::bytes)
-            + self.note.as_ref().map_or(0, |note| note.len())
-            + self.details.bytes()
-            + reason
-    }
 }
 
 /// What the crash is called that this event tells of.
@@ -196,25 +173,95 @@ pub(crate) struct Draft<'a> {
     pub(crate) at: Option<SystemTime>,
 }
 
+impl Draft<'_> {
+    /// How much is kept of it, by estimate.
+    fn bytes(&self) -> usize {
+        let reason = match self.reason {
+            Some(ExitReason::Panic(panic)) => {
+                panic.message.len() + panic.location.as_ref().map_or(0, String::len) + 64
+            }
+            // An error holds about as much as it says.
+            Some(reason @ (ExitReason::Error(_) | ExitReason::Shutdown(Some(_)))) => {
+                let mut length = Length(64);
+                // An error that panics when it is shown must not stop whoever tells of it: a process tells of its end.
+                contained(|| {
+                    let _ = write!(length, "{reason}");
+                });
+                length.0
+            }
+            _ => 0,
+        };
+        mem::size_of::<Event>()
+            + self.path.map_or(0, Path::bytes)
+            + self.note.as_ref().map_or(0, String::len)
+            + self.details.bytes()
+            + reason
+    }
+}
+
 /// How many threads record without meeting each other's locks and memory.
 const LANES: usize = 16;
 
-/// The events that some of the threads have recorded, oldest first.
-type Recorded = VecDeque<Record>;
+/// The events that some of the threads have recorded, oldest first; in one piece, for the oldest are far from every cache when
+/// they are dropped, and what is read in a row is fetched ahead.
+struct Recorded(VecDeque<Record>);
 
 struct Record {
-    /// The event's: to see that it is old, it need not be fetched from where nobody has looked for long.
-    seq: u64,
     bytes: usize,
-    /// Boxed, for events come and go all the time, and are too large to be moved about.
-    event: Box<Event>,
+    event: Event,
 }
+
+impl Recorded {
+    const fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.0.front().map(|record| record.event.seq)
+    }
+
+    #[inline(always)]
+    fn push(&mut self, record: Record) {
+        if self.0.len() == self.0.capacity() {
+            self.grow();
+        }
+        self.0.push_back(record);
+    }
+
+    /// Never for more than are kept: a full log uses its places in turn.
+    #[cold]
+    fn grow(&mut self) {
+        let len = self.0.len();
+        let more = len.max(PLACES_MIN).min(EVENTS_MAX.saturating_sub(len));
+        self.0.reserve_exact(more);
+    }
+
+    /// Takes the oldest.
+    fn pop(&mut self) -> Option<Record> {
+        let record = self.0.pop_front();
+        // After other threads have recorded most; amortised.
+        if self.0.capacity() > PLACES_MIN && self.0.len() < self.0.capacity() / 8 {
+            let places = self.0.len() * 2;
+            self.0.shrink_to(places);
+        }
+        record
+    }
+
+    /// The records from this event on.
+    fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Event> {
+        let at = self.0.partition_point(|record| record.event.seq < seq);
+        self.0.range(at..).map(|record| &record.event)
+    }
+}
+
+/// A list this small is not worth shrinking.
+const PLACES_MIN: usize = 64;
 
 /// On cache lines of its own.
 #[repr(align(128))]
 struct Lane(Mutex<Recorded>);
 
-static RING: [Lane; LANES] = [const { Lane(Mutex::new(VecDeque::new())) }; LANES];
+static RING: [Lane; LANES] = [const { Lane(Mutex::new(Recorded::new())) }; LANES];
 
 /// What all lanes have in common. An event gets its number under the lock of its lane: whoever holds all locks sees every
 /// event up to the last number.
@@ -261,19 +308,9 @@ impl Drop for Waiter {
 
 /// Adds an event and returns its number.
 pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
-    let mut event = Box::new(Event {
-        seq: 0,
-        at: draft.at.unwrap_or_else(SystemTime::now),
-        kind,
-        path: draft.path.cloned(),
-        pid: draft.pid,
-        incarnation: draft.incarnation,
-        reason: draft.reason.cloned(),
-        note: draft.note.map(String::into_boxed_str),
-        details: draft.details,
-        cause: (draft.cause != 0).then_some(draft.cause),
-    });
-    let bytes = event.bytes();
+    let bytes = draft.bytes();
+    let at = draft.at.unwrap_or_else(SystemTime::now);
+    let note = draft.note.map(String::into_boxed_str);
     let lane = LANE.try_with(|lane| *lane).unwrap_or_default();
     let mut old = None;
     let mut older = Vec::new();
@@ -281,23 +318,39 @@ pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
         let mut lane = RING[lane].0.lock();
         let seq = TOTALS.last.fetch_add(1, Ordering::Relaxed) + 1;
         let mut total = TOTALS.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        event.seq = seq;
-        lane.push_back(Record { seq, bytes, event });
         // Those of other lanes that have become too old are not shown, and go when their threads record again.
-        let oldest = oldest_of(seq);
-        while lane.front().is_some_and(|record| record.seq < oldest)
-            && let Some(Record { bytes, event, .. }) = lane.pop_front()
+        let first = oldest_of(seq);
+        while lane.oldest().is_some_and(|oldest| oldest < first)
+            && let Some(record) = lane.pop()
         {
-            total = TOTALS.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+            total = TOTALS.bytes.fetch_sub(record.bytes, Ordering::Relaxed) - record.bytes;
             match old {
-                None => old = Some(event),
-                Some(_) => older.push(event),
+                None => old = Some(record),
+                Some(_) => older.push(record),
             }
         }
+        // Made where it stays, for it is large.
+        lane.push(Record {
+            bytes,
+            event: Event {
+                seq,
+                at,
+                kind,
+                path: draft.path.cloned(),
+                pid: draft.pid,
+                incarnation: draft.incarnation,
+                reason: draft.reason.cloned(),
+                note,
+                details: draft.details,
+                cause: (draft.cause != 0).then_some(draft.cause),
+            },
+        });
         (seq, total)
     };
     // Reasons hold errors of the user's, whose Drop is not run under our lock, and may panic.
-    drop_contained(old);
+    if old.is_some() {
+        contained(|| old = None);
+    }
     if !older.is_empty() {
         drop_each(older);
     }
@@ -321,16 +374,14 @@ fn make_room() {
     let mut dropped = Vec::new();
     let mut lanes = lock_all();
     while TOTALS.bytes.load(Ordering::Relaxed) > EVENT_BYTES_MAX {
-        let seq = |lane: &Recorded| lane.front().map(|record| record.seq);
-        let oldest = lanes.iter_mut().filter(|lane| !lane.is_empty());
-        let Some(Record { seq, bytes, event }) = oldest
-            .min_by_key(|lane| seq(lane))
-            .and_then(|lane| lane.pop_front())
-        else {
+        let lanes = lanes.iter_mut();
+        let filled = lanes.filter_map(|lane| Some((lane.oldest()?, lane)));
+        let oldest = filled.min_by_key(|(oldest, _)| *oldest);
+        let Some(Record { bytes, event }) = oldest.and_then(|(_, lane)| lane.pop()) else {
             break;
         };
         TOTALS.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        TOTALS.dropped.fetch_max(seq, Ordering::Relaxed);
+        TOTALS.dropped.fetch_max(event.seq, Ordering::Relaxed);
         dropped.push(event);
     }
     drop(lanes);
@@ -364,17 +415,16 @@ impl Kept {
     /// From this one on, oldest first.
     fn since(&self, seq: u64) -> impl Iterator<Item = &Event> {
         let first = seq.max(self.first);
-        let mut lanes = self.lanes.each_ref().map(|lane| {
-            let at = lane.partition_point(|record| record.seq < first);
-            lane.range(at..).peekable()
-        });
+        let mut lanes = self
+            .lanes
+            .each_ref()
+            .map(|lane| lane.since(first).peekable());
         std::iter::from_fn(move || {
             let next = lanes.iter_mut().filter_map(|lane| {
                 let seq = lane.peek()?.seq;
                 Some((seq, lane))
             });
-            let oldest = next.min_by_key(|(seq, _)| *seq)?.1.next()?;
-            Some(&*oldest.event)
+            next.min_by_key(|(seq, _)| *seq)?.1.next()
         })
     }
 
@@ -452,13 +502,10 @@ pub fn exit_event(pid: Pid) -> Option<Event> {
     let kept = Kept::now();
     // A process ends once.
     let mut exits = kept.lanes.iter().filter_map(|lane| {
-        let newest_first = lane.iter().rev();
-        newest_first
-            .take_while(|record| record.seq >= kept.first)
-            .map(|record| &record.event)
-            .find(|event| event.kind == EventKind::Exit && event.pid == Some(pid))
+        let mut newest_first = lane.since(kept.first).rev();
+        newest_first.find(|event| event.kind == EventKind::Exit && event.pid == Some(pid))
     });
-    exits.next().map(|event| Event::clone(event))
+    exits.next().cloned()
 }
 
 /// Waits until there are events after number `seq`, and returns them, at most [`EVENTS_PER_LOOK`]: whoever is far behind
