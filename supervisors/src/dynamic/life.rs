@@ -7,7 +7,6 @@ use std::time::SystemTime;
 
 use actix::AsyncContext;
 use tokio::time::Instant;
-use tracing::Level;
 
 use super::children::Child;
 use super::ending::{is_shutdown_error, kill, note_error};
@@ -399,8 +398,7 @@ impl DynamicSupervisor {
 
     /// It is decided what is done about a child's end: if it was a crash, that is reported.
     fn tell_crash(&self, child: &mut Child, effect: &dyn fmt::Display) {
-        let crash = child.take_crash();
-        let Some(crash) = crash.filter(|_| report::is_heard(Level::ERROR)) else {
+        let Some(crash) = child.take_crash() else {
             return;
         };
         let (path, budget) = {

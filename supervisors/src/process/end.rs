@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
+use tracing::Level;
+
 use super::{Core, DEAD, EXITING, Monitor, Ties};
 use crate::event::{self, Draft, EventDetails, EventKind};
 use crate::exit::{Down, During, ExitReason, MonitorRef, Panic};
 use crate::panics::{Caught, drop_contained};
 use crate::pid::{self, Pid};
 use crate::registry;
-use crate::report::Crash;
+use crate::report::{self, Crash};
 use crate::sys::{Deed, Traced};
 use crate::vitals::Wait;
 
@@ -209,7 +211,7 @@ impl Core {
         }
     }
 
-    /// Writes the exit down. A crash is reported by the supervisor, or when nobody has it any more.
+    /// Writes the exit down. A crash, if anybody can hear of one, is reported by the supervisor, or when nobody has it any more.
     fn tell(&self, end: &End) -> (u64, Option<SystemTime>, Option<Arc<Crash>>) {
         let reason = &end.reason;
         let is_crash = end.is_crash();
@@ -238,6 +240,9 @@ impl Core {
                 ..Draft::default()
             },
         );
+        if !report::is_heard(Level::ERROR) {
+            return (event, at, None);
+        }
         if is_crash {
             let crash = Crash::new(self, reason, end, uptime, event);
             return (event, at, Some(Arc::new(crash)));

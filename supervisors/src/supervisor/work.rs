@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::{self, Instant, Sleep};
-use tracing::Level;
 
 use self::operated::{Current, Operation};
 use super::children::{Children, FailedToStartChild, Key};
@@ -452,10 +451,6 @@ impl Work {
             let mut children = self.children.lock();
             let crash = children.get_mut(key).and_then(|child| child.crash.take());
             let Some(crash) = crash else { return };
-            if !report::is_heard(Level::ERROR) {
-                drop(children);
-                return drop(crash);
-            }
             let budget = children.intensity.budget(Instant::now());
             (
                 crash,
