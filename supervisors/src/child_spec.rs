@@ -13,11 +13,10 @@ use crate::context::Context;
 use crate::dynamic::{DynamicFlags, DynamicSupervisor};
 use crate::exit::ExitReason;
 use crate::mailbox::{Kept, KeptMailbox};
-use crate::pid::Pid;
 use crate::process::Options;
 use crate::registry::Name;
 use crate::run::Init;
-use crate::spawn::{Placement, Spawn, Supervision};
+use crate::spawn::{Born, Placement, Spawn, Supervision};
 use crate::strategy::Strategy;
 use crate::supervisor::Supervisor;
 
@@ -167,7 +166,7 @@ pub enum OnRestart {
 
 /// Starts an incarnation, with the mailbox that its supervisor keeps for it, if it does.
 pub(crate) type StartFn =
-    dyn Fn(Placement, Box<Supervision>, Option<Arc<dyn KeptMailbox>>) -> Pid + Send + Sync;
+    dyn Fn(Placement, Box<Supervision>, Option<Arc<dyn KeptMailbox>>) -> Born + Send + Sync;
 
 /// Makes the mailbox that a supervisor keeps for one child: the copies of a spec have each their own.
 type KeepFn = fn(Mailbox) -> Arc<dyn KeptMailbox>;
@@ -250,9 +249,7 @@ impl ChildSpec {
                 Spawn::new()
                     .at(placement)
                     .supervised(supervision)
-                    .start_kept(Kept::of(mailbox), move |ctx| make(ctx))
-                    .0
-                    .pid()
+                    .start_child(Kept::of(mailbox), move |ctx| make(ctx))
             }),
         );
         Self {
@@ -274,12 +271,9 @@ impl ChildSpec {
             id,
             Arc::new(move |placement, supervision, mailbox| {
                 let init = Arc::clone(&init);
-                Spawn::new()
-                    .at(placement)
-                    .supervised(supervision)
-                    .start_init_kept(Kept::of(mailbox), move || init())
-                    .0
-                    .pid()
+                let spawn = Spawn::new().at(placement).supervised(supervision);
+                let (actor, _) = spawn.start_init_kept(Kept::of(mailbox), move || init());
+                Born::not_ready(actor.pid())
             }),
         );
         Self {
@@ -300,11 +294,9 @@ impl ChildSpec {
             id,
             Arc::new(move |placement, supervision, _| {
                 let make = Arc::clone(&make);
-                Spawn::new()
-                    .at(placement)
-                    .supervised(supervision)
-                    .adopt(move |ctx| make(ctx))
-                    .1
+                let spawn = Spawn::new().at(placement).supervised(supervision);
+                let (_, pid, _) = spawn.adopt(move |ctx| make(ctx));
+                Born::not_ready(pid)
             }),
         )
     }

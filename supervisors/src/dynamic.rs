@@ -32,7 +32,7 @@ use crate::pid::Pid;
 use crate::process::{Observer, Options, Started};
 use crate::promise::Promise;
 use crate::snapshot::ChildState;
-use crate::spawn::{Placement, Spawn, Supervision};
+use crate::spawn::{Born, Placement, Spawn, Supervision};
 use crate::supervisor::{
     ChildCounts, ChildError, ChildInfo, ChildSpecInfo, CountChildren, GetChildSpec,
     StartChildError, WhichChildren, start_root,
@@ -85,8 +85,8 @@ impl DynamicFlags {
     }
 }
 
-type OnceFn = dyn FnOnce(Box<Supervision>) -> Pid + Send;
-type ManyFn = dyn Fn(Box<Supervision>) -> Pid + Send + Sync;
+type OnceFn = dyn FnOnce(Box<Supervision>) -> Born + Send;
+type ManyFn = dyn Fn(Box<Supervision>) -> Born + Send + Sync;
 
 enum Start {
     Once(Option<Box<OnceFn>>),
@@ -127,9 +127,7 @@ impl StartDynamicChild {
             Spawn::new()
                 .at(placement.clone())
                 .supervised(supervision)
-                .start(move |ctx| make(ctx))
-                .0
-                .pid()
+                .start_child(None, move |ctx| make(ctx))
         })))
     }
 
@@ -143,11 +141,9 @@ impl StartDynamicChild {
         let init = Arc::new(init);
         Self(Start::Many(Arc::new(move |supervision| {
             let init = Arc::clone(&init);
-            Spawn::new()
-                .supervised(supervision)
-                .start_init(move || init())
-                .0
-                .pid()
+            let spawn = Spawn::new().supervised(supervision);
+            let (actor, _) = spawn.start_init(move || init());
+            Born::not_ready(actor.pid())
         })))
     }
 
@@ -161,9 +157,8 @@ impl StartDynamicChild {
         Self(Start::Once(Some(Box::new(move |supervision| {
             Spawn::new()
                 .supervised(supervision)
-                .start_here(make)
-                .0
-                .pid()
+                .start_child_here(make)
+                .1
         }))))
     }
 }

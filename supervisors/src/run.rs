@@ -13,8 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 
-use actix::Actor;
-
 use self::live::Live;
 use crate::actor_ref::Shared;
 use crate::context::Context;
@@ -25,6 +23,7 @@ use crate::fault::{Fall, Fate};
 use crate::panics::{self, catch, drop_contained};
 use crate::process::{End, Observer, Process, Started};
 use crate::sys::{Request, SysError};
+use actix::Actor;
 
 /// What the init of an actor may answer, if it did not fail (`gen_server:init/1`).
 #[derive(Debug)]
@@ -190,8 +189,46 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         }
     }
 
-    /// Tells that the start has succeeded, once.
-    fn tell_ready(&mut self) {
+    /// A process's first turn, in the turn of its supervisor: `started`, as `start_link` waits for the init. True if that was
+    /// all of a good start; whoever starts it need not be told then. What else a turn has to do waits for the task.
+    pub(crate) fn start(&mut self) -> bool {
+        if self.shared.core.is_signalled() {
+            // It is to end before anything of it has begun.
+            return false;
+        }
+        self.shared.core.begin_turn();
+        let is_ready = self.run_started();
+        if is_ready {
+            self.set_ready();
+        }
+        if let Stage::Live(live) = &self.stage {
+            self.shared.core.end_turn(live.ctx.is_in_wait());
+        }
+        is_ready
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
+    /// Runs the actor's `started`, whose panic ends the process. True if the start has succeeded.
+    fn run_started(&mut self) -> bool {
+        let Stage::Live(live) = &mut self.stage else {
+            return false;
+        };
+        match catch(self.shared.core.pid(), || live.start()) {
+            Ok(()) => live.is_well_started(),
+            Err(caught) => {
+                let panic = caught.describe(During::Started, None);
+                let cause = live.ctx.cause;
+                self.finish(End::panic(panic, cause));
+                false
+            }
+        }
+    }
+
+    /// The start has succeeded.
+    fn set_ready(&mut self) {
         self.is_ready = true;
         if let Some(fate) = &mut self.fate {
             fate.ready();
@@ -199,6 +236,11 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         self.shared
             .core
             .tell_life(EventKind::Ready, self.start_event);
+    }
+
+    /// Tells that the start has succeeded, once.
+    fn tell_ready(&mut self) {
+        self.set_ready();
         if let Some(starter) = self.starter.take() {
             starter.started(Started {
                 pid: self.shared.core.pid(),
@@ -267,6 +309,9 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             state.waker = Some(task.waker().clone());
             this.fate = state.take_fate();
             drop(state);
+            if this.is_ready {
+                this.fate.iter_mut().for_each(|fate| fate.ready());
+            }
             this.shared.queue.lock().waker = Some(task.waker().clone());
         }
         if this.heed_signals() {
@@ -282,17 +327,8 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             return Poll::Ready(());
         };
         live.begin_turn();
-        if !live.ctx.is_started {
-            match catch(pid, || live.start()) {
-                Ok(()) if live.is_well_started() => this.tell_ready(),
-                Ok(()) => {}
-                Err(caught) => {
-                    let panic = caught.describe(During::Started, None);
-                    let cause = live.ctx.cause;
-                    this.finish(End::panic(panic, cause));
-                    return Poll::Ready(());
-                }
-            }
+        if !live.ctx.is_started && this.run_started() {
+            this.tell_ready();
         }
         let Stage::Live(live) = &mut this.stage else {
             return Poll::Ready(());

@@ -19,7 +19,7 @@ use crate::mailbox::{Kept, Queue, QueueOf};
 use crate::monitor;
 use crate::panics::{self, catch, drop_contained, drop_each};
 use crate::path::{Label, Path};
-use crate::pid;
+use crate::pid::{self, Pid};
 use crate::process::{Core, End, Monitor, Observer, Options, Process, State};
 use crate::registry::{Names, register_core};
 use crate::run::{Init, InitFuture, Run};
@@ -124,6 +124,23 @@ pub struct Spawn {
     pub(crate) supervision: Option<Box<Supervision>>,
 }
 
+/// A process that was just started, for its supervisor.
+#[derive(Clone, Copy)]
+pub(crate) struct Born {
+    pub(crate) pid: Pid,
+    /// Its init is over, and went well. If not, the starter is told how it went.
+    pub(crate) is_ready: bool,
+}
+
+impl Born {
+    pub(crate) fn not_ready(pid: Pid) -> Self {
+        Self {
+            pid,
+            is_ready: false,
+        }
+    }
+}
+
 /// What a supervisor adds to a child's start.
 pub(crate) struct Supervision {
     /// `None` at the root of a tree.
@@ -207,30 +224,44 @@ impl Spawn {
         A: Actor<Context = Context<A>>,
         F: FnOnce(&mut Context<A>) -> A + Send + 'static,
     {
-        self.start_kept(None, make)
+        let arbiter = self.placement.arbiter();
+        let (launch, monitor) = Launch::of_actor(self, None);
+        let actor = launch.actor();
+        match arbiter {
+            None => launch.ready(make),
+            Some(arbiter) => launch.ready_at(arbiter, make),
+        }
+        (actor, monitor)
     }
 
-    /// As [`start`](Self::start), with a queue that outlives the process.
-    pub(crate) fn start_kept<A, F>(
-        self,
-        kept: Option<Arc<Kept<A>>>,
-        make: F,
-    ) -> (ActorRef<A>, Option<MonitorRef>)
+    /// As [`start`](Self::start), of a supervisor's child, with a queue that outlives the process if there is one.
+    pub(crate) fn start_child<A, F>(self, kept: Option<Arc<Kept<A>>>, make: F) -> Born
     where
         A: Actor<Context = Context<A>>,
         F: FnOnce(&mut Context<A>) -> A + Send + 'static,
     {
         let arbiter = self.placement.arbiter();
-        let (launch, monitor) = Launch::of_actor(self, kept);
-        let actor = launch.actor();
-        match arbiter {
-            None => launch.ready(make),
+        let (launch, _) = Launch::of_actor(self, kept);
+        let pid = launch.process.core.pid();
+        let is_ready = match arbiter {
+            None => launch.started(make),
             Some(arbiter) => {
-                // If the arbiter is gone, or goes before it gets there, the launch is dropped, and that is the end.
-                arbiter.spawn_fn(move || launch.ready(make));
+                launch.ready_at(arbiter, make);
+                false
             }
-        }
-        (actor, monitor)
+        };
+        Born { pid, is_ready }
+    }
+
+    /// As [`start_child`](Self::start_child), on this arbiter, whatever the placement.
+    pub(crate) fn start_child_here<A: Actor<Context = Context<A>>>(
+        self,
+        make: impl FnOnce(&mut Context<A>) -> A,
+    ) -> (ActorRef<A>, Born) {
+        let (launch, _) = Launch::of_actor(self, None);
+        let actor = launch.actor();
+        let (pid, is_ready) = (actor.pid(), launch.started(make));
+        (actor, Born { pid, is_ready })
     }
 
     /// Starts the actor that `init` comes to, on the arbiter of the placement. Messages wait until then; an error is
@@ -399,14 +430,48 @@ impl<A: Actor<Context = Context<A>>> Launch<Shared<A>> {
         ActorRef(Arc::clone(&self.process))
     }
 
-    fn ready(mut self, make: impl FnOnce(&mut Context<A>) -> A) {
+    /// Starts the actor on this arbiter.
+    fn ready(self, make: impl FnOnce(&mut Context<A>) -> A) {
+        self.run(make, |run| {
+            actix_rt::spawn(run);
+        });
+    }
+
+    /// As [`ready`](Self::ready), on another arbiter.
+    fn ready_at<F>(self, arbiter: ArbiterHandle, make: F)
+    where
+        F: FnOnce(&mut Context<A>) -> A + Send + 'static,
+    {
+        // If the arbiter is gone, or goes before it gets there, the launch is dropped, and that is the end.
+        arbiter.spawn_fn(move || self.ready(make));
+    }
+
+    /// As [`ready`](Self::ready), with the actor's `started` at once; true if that was all of a good start.
+    fn started(self, make: impl FnOnce(&mut Context<A>) -> A) -> bool {
+        let is_ready = self.run(make, |mut run| {
+            let is_ready = run.start();
+            if !run.is_over() {
+                actix_rt::spawn(run);
+            }
+            is_ready
+        });
+        is_ready.unwrap_or(false)
+    }
+
+    /// Makes the actor, and does this with the future that runs it; `None` if it panics, which is the process's end.
+    #[inline(always)]
+    fn run<T>(
+        mut self,
+        make: impl FnOnce(&mut Context<A>) -> A,
+        with: impl FnOnce(Run<A>) -> T,
+    ) -> Option<T> {
         let mut ctx = Context::new(Arc::clone(&self.process));
         match catch(self.process.core.pid(), || make(&mut ctx)) {
             Ok(actor) => {
                 let shared = Arc::clone(&self.process);
                 let run = Run::ready(shared, self.starter.take(), self.cause, ctx, actor);
                 self.launched();
-                actix_rt::spawn(run);
+                Some(with(run))
             }
             Err(caught) => {
                 let panic = caught.describe(During::Init, None);
@@ -415,6 +480,7 @@ impl<A: Actor<Context = Context<A>>> Launch<Shared<A>> {
                 drop_contained(ctx);
                 let cause = self.cause;
                 self.end(End::panic(panic, cause));
+                None
             }
         }
     }

@@ -136,8 +136,12 @@ where
         // Nobody is above it who would start it again.
         lot: None,
     });
-    let (actor, _) = Spawn::new().supervised(supervision).start_here(make);
-    snapshot::add_root(actor.pid());
+    let spawn = Spawn::new().supervised(supervision);
+    let (actor, born) = spawn.start_child_here(make);
+    snapshot::add_root(born.pid);
+    if born.is_ready {
+        return Ok(actor);
+    }
     receiver
         .await
         .unwrap_or(Err(ExitReason::NoProc))

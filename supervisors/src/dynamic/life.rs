@@ -22,7 +22,7 @@ use crate::process::{Options, Process, Started};
 use crate::registry::Names;
 use crate::report::{self, Effect, Offender, ReportContext};
 use crate::snapshot::{ChildState, human};
-use crate::spawn::Supervision;
+use crate::spawn::{Born, Supervision};
 use crate::supervisor::{StartChildError, chance};
 
 impl DynamicSupervisor {
@@ -61,7 +61,7 @@ impl DynamicSupervisor {
             cause,
             lot,
         });
-        let pid = match &mut child.start {
+        let Born { pid, is_ready } = match &mut child.start {
             Start::Many(start) => start(supervision),
             Start::Once(start) => match start.take() {
                 Some(start) => start(supervision),
@@ -69,14 +69,25 @@ impl DynamicSupervisor {
             },
         };
         child.state = ChildState::Starting(pid);
-        if let Some(limit) = self.flags.start_timeout {
+        if let Some(limit) = self.flags.start_timeout.filter(|_| !is_ready) {
             let timer = ctx.run_later(limit, move |supervisor, _| supervisor.overdue(pid));
             child.extras().timer = Some(timer);
         }
+        let started = Started {
+            pid,
+            ignored: false,
+        };
         let mut children = self.shared().lock();
         children.counts.started += 1;
-        children.starting.insert(pid);
+        if !is_ready {
+            children.starting.insert(pid);
+        }
         children.insert(pid, child);
+        let is_noted = !is_ready || children.note_start(started);
+        drop(children);
+        if !is_noted {
+            self.child_started(started, ctx);
+        }
     }
 
     /// A start has taken too long, unless it is over.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 use tracing::Level;
 
@@ -18,7 +19,7 @@ use crate::process::{Options, Started};
 use crate::registry::Names;
 use crate::report::{self, ReportContext};
 use crate::snapshot::ChildState;
-use crate::spawn::Supervision;
+use crate::spawn::{Born, Supervision};
 use crate::supervisor::children::Key;
 
 /// How long the children of a killed supervisor may take to end before the next incarnation is started beside them. Who
@@ -29,7 +30,12 @@ impl Work {
     /// Starts a child and waits for its init. The child's state afterwards is `Running`, or `Stopped` if it was ignored;
     /// if it failed, what it was before.
     pub(super) async fn start(&self, key: Key, cause: u64) -> StartOutcome {
+        // A start does not wait for the child's own turn: the others of the arbiter have theirs among very many starts.
+        consume_budget().await;
         self.outlive_orphans(key).await;
+        if self.is_stopping() {
+            return Err(ExitReason::SHUTDOWN);
+        }
         let (start, placement, timeout, how, mailbox, label, lot, before) = {
             let mut children = self.children.lock();
             let Some(child) = children.get_mut(key) else {
@@ -69,11 +75,15 @@ impl Work {
             cause,
             lot,
         });
-        let pid = start(placement, supervision, mailbox);
-        self.children
-            .lock()
-            .set_state(key, ChildState::Starting(pid));
-        let (outcome, down) = self.started_or_down(pid, timeout, how, cause).await;
+        let Born { pid, is_ready } = start(placement, supervision, mailbox);
+        let (outcome, down) = if is_ready {
+            (Ok(Some(pid)), None)
+        } else {
+            self.children
+                .lock()
+                .set_state(key, ChildState::Starting(pid));
+            self.started_or_down(pid, timeout, how, cause).await
+        };
         let before_this = down.and_then(|down| {
             let mut children = self.children.lock();
             let child = children.get_mut(key)?;
