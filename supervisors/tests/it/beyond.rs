@@ -3,6 +3,8 @@
 //! Forks of OTP's supervisor with delayed restarts exist, and so do their bugs: RabbitMQ's `supervisor2`
 //! (rabbitmq-common#201) and Klarna's `supervisor3` (#13, #14) are tests here.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -658,5 +660,25 @@ fn a_child_of_a_stopped_arbiter_fails_to_start_until_the_supervisor_gives_up() {
         let end = exited(sup.pid());
         arbiter.stop();
         assert_eq!(end.await, ExitReason::SHUTDOWN);
+    });
+}
+
+#[test]
+fn others_have_turns_while_very_many_children_start() {
+    system(async {
+        let turns = Rc::new(Cell::new(0));
+        let neighbour = actix_rt::spawn({
+            let turns = Rc::clone(&turns);
+            async move {
+                loop {
+                    turns.set(turns.get() + 1);
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        let specs = (0..1000).map(|number| ChildSpec::new(number.to_string(), |_| Elsewhere));
+        let _sup = start(flags(0), specs.collect()).await;
+        neighbour.abort();
+        assert!(turns.get() > 5, "{}", turns.get());
     });
 }
