@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::mem;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -26,6 +26,9 @@ pub const EVENTS_MAX: usize = 10_000;
 
 /// How many bytes of events are kept, by estimate.
 pub const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// As the lists count them: what a list has lost may be told before what another has won.
+const BYTES_MAX: isize = EVENT_BYTES_MAX as isize;
 
 /// How many bytes of an actor's own note are kept; the rest is cut off.
 pub const NOTE_BYTES_MAX: usize = 500;
@@ -204,7 +207,11 @@ const LANES: usize = 16;
 
 /// The events that some of the threads have recorded, oldest first; in one piece, for the oldest are far from every cache when
 /// they are dropped, and what is read in a row is fetched ahead.
-struct Recorded(VecDeque<Record>);
+struct Recorded {
+    records: VecDeque<Record>,
+    /// By how much they have grown, or shrunk, since [`Totals::bytes`] was told.
+    untold: isize,
+}
 
 struct Record {
     bytes: usize,
@@ -213,46 +220,64 @@ struct Record {
 
 impl Recorded {
     const fn new() -> Self {
-        Self(VecDeque::new())
+        Self {
+            records: VecDeque::new(),
+            untold: 0,
+        }
     }
 
     fn oldest(&self) -> Option<u64> {
-        self.0.front().map(|record| record.event.seq)
+        self.records.front().map(|record| record.event.seq)
     }
 
     #[inline(always)]
     fn push(&mut self, record: Record) {
-        if self.0.len() == self.0.capacity() {
+        if self.records.len() == self.records.capacity() {
             self.grow();
         }
-        self.0.push_back(record);
+        self.untold += record.bytes as isize;
+        self.records.push_back(record);
     }
 
     /// Never for more than are kept: a full log uses its places in turn.
     #[cold]
     fn grow(&mut self) {
-        let len = self.0.len();
+        let len = self.records.len();
         let more = len.max(PLACES_MIN).min(EVENTS_MAX.saturating_sub(len));
-        self.0.reserve_exact(more);
+        self.records.reserve_exact(more);
     }
 
     /// Takes the oldest.
-    fn pop(&mut self) -> Option<Record> {
-        let record = self.0.pop_front();
+    fn pop(&mut self) -> Option<Event> {
+        let Record { bytes, event } = self.records.pop_front()?;
+        self.untold -= bytes as isize;
         // After other threads have recorded most; amortised.
-        if self.0.capacity() > PLACES_MIN && self.0.len() < self.0.capacity() / 8 {
-            let places = self.0.len() * 2;
-            self.0.shrink_to(places);
+        if self.records.capacity() > PLACES_MIN && self.records.len() < self.records.capacity() / 8
+        {
+            let places = self.records.len() * 2;
+            self.records.shrink_to(places);
         }
-        record
+        Some(event)
     }
 
-    /// The records from this event on.
+    /// Tells the totals how the list has changed; answers how much all lists together have.
+    fn tell_bytes(&mut self) -> isize {
+        let untold = mem::take(&mut self.untold);
+        TOTALS.bytes.fetch_add(untold, Ordering::Relaxed) + untold
+    }
+
+    /// The events from this one on.
     fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Event> {
-        let at = self.0.partition_point(|record| record.event.seq < seq);
-        self.0.range(at..).map(|record| &record.event)
+        let at = self
+            .records
+            .partition_point(|record| record.event.seq < seq);
+        self.records.range(at..).map(|record| &record.event)
     }
 }
+
+/// How much a list may grow until it tells: in a full log a new event is about as large as the one that goes, and a number that
+/// all threads write is not written for each.
+const UNTOLD_MAX: isize = 16 * 1024;
 
 /// A list this small is not worth shrinking.
 const PLACES_MIN: usize = 64;
@@ -268,14 +293,15 @@ static RING: [Lane; LANES] = [const { Lane(Mutex::new(Recorded::new())) }; LANES
 #[repr(align(128))]
 struct Totals {
     last: AtomicU64,
-    bytes: AtomicUsize,
+    /// As far as the lanes have told.
+    bytes: AtomicIsize,
     /// The newest event that was dropped because all together were too large.
     dropped: AtomicU64,
 }
 
 static TOTALS: Totals = Totals {
     last: AtomicU64::new(0),
-    bytes: AtomicUsize::new(0),
+    bytes: AtomicIsize::new(0),
     dropped: AtomicU64::new(0),
 };
 
@@ -314,19 +340,17 @@ pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
     let lane = LANE.try_with(|lane| *lane).unwrap_or_default();
     let mut old = None;
     let mut older = Vec::new();
-    let (seq, total) = {
+    let (seq, is_full) = {
         let mut lane = RING[lane].0.lock();
         let seq = TOTALS.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut total = TOTALS.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         // Those of other lanes that have become too old are not shown, and go when their threads record again.
         let first = oldest_of(seq);
         while lane.oldest().is_some_and(|oldest| oldest < first)
-            && let Some(record) = lane.pop()
+            && let Some(event) = lane.pop()
         {
-            total = TOTALS.bytes.fetch_sub(record.bytes, Ordering::Relaxed) - record.bytes;
             match old {
-                None => old = Some(record),
-                Some(_) => older.push(record),
+                None => old = Some(event),
+                Some(_) => older.push(event),
             }
         }
         // Made where it stays, for it is large.
@@ -345,7 +369,8 @@ pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
                 cause: (draft.cause != 0).then_some(draft.cause),
             },
         });
-        (seq, total)
+        let has_changed = lane.untold.abs() > UNTOLD_MAX;
+        (seq, has_changed && lane.tell_bytes() > BYTES_MAX)
     };
     // Reasons hold errors of the user's, whose Drop is not run under our lock, and may panic.
     if old.is_some() {
@@ -354,7 +379,7 @@ pub(crate) fn record(kind: EventKind, draft: Draft<'_>) -> u64 {
     if !older.is_empty() {
         drop_each(older);
     }
-    if total > EVENT_BYTES_MAX {
+    if is_full {
         make_room();
     }
     // Whoever waits said so before it looked, under the lock: either it has seen this event, or it is seen here.
@@ -373,16 +398,19 @@ fn oldest_of(last: u64) -> u64 {
 fn make_room() {
     let mut dropped = Vec::new();
     let mut lanes = lock_all();
-    while TOTALS.bytes.load(Ordering::Relaxed) > EVENT_BYTES_MAX {
+    lanes.iter_mut().for_each(|lane| {
+        lane.tell_bytes();
+    });
+    while TOTALS.bytes.load(Ordering::Relaxed) > BYTES_MAX {
         let lanes = lanes.iter_mut();
         let filled = lanes.filter_map(|lane| Some((lane.oldest()?, lane)));
         let oldest = filled.min_by_key(|(oldest, _)| *oldest);
-        let Some(Record { bytes, event }) = oldest.and_then(|(_, lane)| lane.pop()) else {
-            break;
-        };
-        TOTALS.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        TOTALS.dropped.fetch_max(event.seq, Ordering::Relaxed);
-        dropped.push(event);
+        let Some((_, lane)) = oldest else { break };
+        dropped.extend(lane.pop());
+        lane.tell_bytes();
+    }
+    if let Some(Event { seq, .. }) = dropped.last() {
+        TOTALS.dropped.fetch_max(*seq, Ordering::Relaxed);
     }
     drop(lanes);
     drop_each(dropped);

@@ -1,5 +1,6 @@
 //! Monitors: to be told, once, that a process has ended.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,10 +16,28 @@ use crate::pid::{self, Pid};
 use crate::process::{Monitor, Observer, Process};
 use crate::registry::{self, Name};
 
-static NEXT: AtomicU64 = AtomicU64::new(1);
+/// How many numbers a thread takes at a time, so that threads do not meet at each monitor.
+const NUMBERS: u64 = 1024;
 
+thread_local! {
+    /// The next number, and the first that is not this thread's.
+    static OWN: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// A number that no other monitor has.
 pub(crate) fn next_number() -> u64 {
-    NEXT.fetch_add(1, Ordering::Relaxed)
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let take = |count| NEXT.fetch_add(count, Ordering::Relaxed);
+    let own = OWN.try_with(|own| {
+        let (mut next, mut end) = own.get();
+        if next == end {
+            next = take(NUMBERS);
+            end = next + NUMBERS;
+        }
+        own.set((next + 1, end));
+        next
+    });
+    own.unwrap_or_else(|_| take(1))
 }
 
 /// Monitors a pid on behalf of an observer; a dead one is a `Down` with `NoProc` at once.

@@ -31,11 +31,15 @@ use crate::process::Process;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(NonZeroU64);
 
-static NEXT: AtomicU64 = AtomicU64::new(1);
+/// On cache lines of its own: every start writes it, and whoever reads what lies beside it would wait for that.
+#[repr(align(128))]
+struct Next(AtomicU64);
+
+static NEXT: Next = Next(AtomicU64::new(1));
 
 impl Pid {
     pub(crate) fn next() -> Self {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT.0.fetch_add(1, Ordering::Relaxed);
         Self(NonZeroU64::new(number).expect("64 bits of pids do not run out"))
     }
 
