@@ -1,7 +1,7 @@
 //! Transports: what a crash and an end look like on each, and that what lies before a poem keeps nobody waiting for ever.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -198,9 +198,10 @@ fn an_end_that_tls_did_not_say_is_a_truncated_poem() {
                 _ = carried => panic!("the poem ended"),
                 () = said => {}
             }
-            // The kernel has it: what was not carried yet is here.
+            // The kernel has it: what was not carried yet is here, whether the reactor knows of it or not.
+            let upstream = upstream.into_std().unwrap();
             let mut rest = [0; 4096];
-            while let Ok(read @ 1..) = upstream.try_read(&mut rest) {
+            while let Ok(read @ 1..) = (&upstream).read(&mut rest) {
                 reader.write_all(&rest[..read]).await.unwrap();
             }
             let _ = reader.shutdown().await;
