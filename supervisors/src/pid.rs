@@ -43,11 +43,6 @@ impl Pid {
         Self(NonZeroU64::new(number).expect("64 bits of pids do not run out"))
     }
 
-    #[cfg(test)]
-    pub(crate) fn from_u64(number: u64) -> Option<Self> {
-        NonZeroU64::new(number).map(Self)
-    }
-
     /// The number itself, for formats that want one (JSON, metrics).
     pub fn as_u64(self) -> u64 {
         self.0.get()

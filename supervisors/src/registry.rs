@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use actix::Actor;
@@ -20,30 +19,7 @@ pub type Name = Arc<str>;
 /// The names of one process: one, as a rule.
 pub(crate) type Names = SmallVec<[Name; 1]>;
 
-type Pids = HashMap<Name, Pid, BuildHasherDefault<NameHasher>>;
-
-static NAMES: LazyLock<RwLock<Pids>> = LazyLock::new(RwLock::default);
-
-/// FNV-1a. Names are short, and the program's own: nobody chooses them so that they meet in the table.
-struct NameHasher(u64);
-
-impl Default for NameHasher {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for NameHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-}
+static NAMES: LazyLock<RwLock<HashMap<Name, Pid>>> = LazyLock::new(RwLock::default);
 
 /// The name could not be registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

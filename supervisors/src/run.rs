@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 
+use actix::Actor;
+
 use self::live::Live;
 use crate::actor_ref::Shared;
 use crate::context::Context;
@@ -23,7 +25,6 @@ use crate::fault::{Fall, Fate};
 use crate::panics::{self, catch, drop_contained};
 use crate::process::{End, Observer, Process, Started};
 use crate::sys::{Request, SysError};
-use actix::Actor;
 
 /// What the init of an actor may answer, if it did not fail (`gen_server:init/1`).
 #[derive(Debug)]

@@ -275,6 +275,13 @@ fn gated() -> (Transform, mpsc::Sender<()>, MutexGuard<'static, ()>) {
     (transform, open, turn)
 }
 
+/// All transforms and one more, whose worker keeps no connection waiting: it has an arbiter of its own.
+async fn transforms_beside(more: Transform) -> Transforms {
+    let workers = ArbiterPool::new([Arbiter::new().handle()]);
+    let here = ArbiterPool::new([Arbiter::current()]);
+    transforms_on(&[more], Courtesy::default(), &workers, &here).await
+}
+
 /// Peers whose poems wait, one at work and the others behind it.
 async fn waiting(transforms: &Transforms, peers: usize, poem: &[u8]) -> Vec<TcpStream> {
     let mut waiting = Vec::new();
@@ -294,10 +301,7 @@ async fn waiting(transforms: &Transforms, peers: usize, poem: &[u8]) -> Vec<TcpS
 fn beyond_the_queue_callers_with_long_poems_are_turned_away_at_once() {
     let (wait, open, _turn) = gated();
     run(async {
-        let workers = Arbiter::new();
-        let workers = ArbiterPool::new([workers.handle()]);
-        let here = ArbiterPool::new([Arbiter::current()]);
-        let transforms = transforms_on(&[wait], Courtesy::default(), &workers, &here).await;
+        let transforms = transforms_beside(wait).await;
         let long = "x".repeat(INLINE_BYTES_MAX + 1);
         let peers = waiting(&transforms, LONG_TRANSFORMS_WAITING_MAX, long.as_bytes()).await;
 
@@ -323,10 +327,7 @@ fn beyond_the_queue_callers_with_long_poems_are_turned_away_at_once() {
 fn a_burst_of_short_poems_is_answered_to_the_last() {
     let (wait, open, _turn) = gated();
     run(async {
-        let workers = Arbiter::new();
-        let workers = ArbiterPool::new([workers.handle()]);
-        let here = ArbiterPool::new([Arbiter::current()]);
-        let transforms = transforms_on(&[wait], Courtesy::default(), &workers, &here).await;
+        let transforms = transforms_beside(wait).await;
         let peers = waiting(&transforms, 2 * LONG_TRANSFORMS_WAITING_MAX, b"x").await;
         for peer in peers {
             open.send(()).unwrap();
