@@ -45,7 +45,8 @@
 //! For each life and rule there is one draw, whether, and a second, when: a turn is one poll of the process's task, and the
 //! turn is 1; 2 or 3; 4 to 7; … 32 to 63, each span with the same chance. A process that ends before that lives, in this
 //! sense. Turns do not depend on the clock for actors that are woken for one thing at a time (a timer, a message, a
-//! write); where several come at once, how many turns they make can differ.
+//! write); where several come at once, or a timer comes so late that two things are due, how many turns they make can
+//! differ.
 
 mod parse;
 mod pattern;

@@ -18,8 +18,9 @@ use tokio::net::TcpStream;
 
 use crate::support::{LIMIT, collect_as, get, ms, pace, read_all, run, text};
 
-/// Long enough for the latest turn in which something falls.
-const POEM_BYTES: usize = 8_000;
+/// Long enough for the latest turn in which something falls, 63, if a late timer makes every turn write two chunks.
+const POEM_BYTES: usize = 2 * 64 * CHUNK_BYTES;
+const CHUNK_BYTES: usize = 100;
 
 /// Two servers on two arbiters, below a root that no other test has: the rules are for the whole program.
 struct Network {
@@ -35,7 +36,7 @@ impl Network {
         let (mut specs, mut servers) = (Vec::new(), Vec::new());
         for id in ["one", "other"] {
             let config = ServerConfig {
-                manner: pace(100, ms(1)),
+                manner: pace(CHUNK_BYTES, ms(1)),
                 ..ServerConfig::new(Poem::new(id, text(POEM_BYTES)), 0)
             };
             let (spec, handle) = tree::server_spec(id, config, &pool).unwrap();
