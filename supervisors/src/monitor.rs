@@ -3,13 +3,13 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, Waker};
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use crate::exit::{Down, ExitReason, MonitorRef};
 use crate::pid::{self, Pid};
@@ -126,48 +126,58 @@ pub(crate) fn demonitor(monitor: MonitorRef) -> bool {
 /// The future ends with the exit reason, with `NoProc` if the process was dead already (Erlang's monitor and receive).
 /// Dropping it ends the monitor.
 pub fn exited(pid: Pid) -> Exited {
-    let (sender, receiver) = oneshot::channel();
-    let monitor = monitor_pid(pid, Arc::new(Once(Mutex::new(Some(sender)))));
-    Exited { monitor, receiver }
+    let watch = Watch::new();
+    let monitor = monitor_pid(pid, Arc::clone(&watch) as Arc<dyn Observer>);
+    Exited { monitor, watch }
 }
 
 /// As [`exited`], with the real reason of a process that is dead already.
 pub(crate) fn exited_process(process: &dyn Process) -> Exited {
-    let (sender, receiver) = oneshot::channel();
+    let watch = Watch::new();
     let reference = MonitorRef {
         number: next_number(),
         target: Some(process.core().pid()),
     };
     let monitor = Monitor {
         number: reference.number,
-        observer: Arc::new(Once(Mutex::new(Some(sender)))),
+        observer: Arc::clone(&watch) as Arc<dyn Observer>,
     };
-    if let Err(Monitor { observer, .. }) = process.core().add_monitor(monitor) {
-        let reason = process.core().exit_reason().unwrap_or(ExitReason::NoProc);
-        observer.down(Down {
-            monitor: reference,
-            pid: reference.target,
-            name: None,
-            reason,
-            event: 0,
-            at: None,
-            crash: None,
-            orphans: None,
-        });
+    if process.core().add_monitor(monitor).is_err() {
+        watch.end(process.core().exit_reason().unwrap_or(ExitReason::NoProc));
     }
     Exited {
         monitor: reference,
-        receiver,
+        watch,
     }
 }
 
-struct Once(Mutex<Option<oneshot::Sender<ExitReason>>>);
+/// What a monitor and the future that waits for it share.
+struct Watch(Mutex<Watched>);
 
-impl Observer for Once {
-    fn down(&self, down: Down) {
-        if let Some(sender) = self.0.lock().take() {
-            let _ = sender.send(down.reason);
+enum Watched {
+    Running { waiting: Option<Waker> },
+    Ended(ExitReason),
+}
+
+impl Watch {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Watched::Running { waiting: None })))
+    }
+
+    fn end(&self, reason: ExitReason) {
+        let before = mem::replace(&mut *self.0.lock(), Watched::Ended(reason));
+        if let Watched::Running {
+            waiting: Some(waker),
+        } = before
+        {
+            waker.wake();
         }
+    }
+}
+
+impl Observer for Watch {
+    fn down(&self, down: Down) {
+        self.end(down.reason);
     }
 }
 
@@ -175,7 +185,7 @@ impl Observer for Once {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Exited {
     monitor: MonitorRef,
-    receiver: oneshot::Receiver<ExitReason>,
+    watch: Arc<Watch>,
 }
 
 impl fmt::Debug for Exited {
@@ -187,16 +197,25 @@ impl fmt::Debug for Exited {
 impl Future for Exited {
     type Output = ExitReason;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<ExitReason> {
-        // The observer cannot go without a word: a process retires exactly once, and tells every monitor.
-        Pin::new(&mut self.receiver)
-            .poll(cx)
-            .map(|reason| reason.unwrap_or(ExitReason::NoProc))
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<ExitReason> {
+        match &mut *self.watch.0.lock() {
+            Watched::Ended(reason) => Poll::Ready(reason.clone()),
+            Watched::Running { waiting } => {
+                match waiting {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => *waiting = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
     }
 }
 
 impl Drop for Exited {
     fn drop(&mut self) {
-        demonitor(self.monitor);
+        let is_running = matches!(*self.watch.0.lock(), Watched::Running { .. });
+        if is_running {
+            demonitor(self.monitor);
+        }
     }
 }

@@ -82,14 +82,19 @@ pub(crate) fn drop_contained<T>(value: T) -> Option<Caught> {
     if !mem::needs_drop::<T>() {
         return None;
     }
-    panic::catch_unwind(AssertUnwindSafe(move || drop(value)))
-        .map_err(Caught::new)
-        .err()
+    panic_of(move || drop(value))
 }
 
 /// Runs code of the user's whose panic is nobody's crash: a subscriber, an error's `Display`.
 pub(crate) fn contained(f: impl FnOnce()) {
-    drop(panic::catch_unwind(AssertUnwindSafe(f)).map_err(Caught::new));
+    drop(panic_of(f));
+}
+
+/// Does what may drop values that panic while they are dropped; the panic, if one does.
+pub(crate) fn panic_of(f: impl FnOnce()) -> Option<Caught> {
+    panic::catch_unwind(AssertUnwindSafe(f))
+        .map_err(Caught::new)
+        .err()
 }
 
 /// Drops values one by one, so that the panic of one does not meet that of another (two at once abort the program); the

@@ -138,7 +138,6 @@ type Signals = SmallVec<[Signal; 1]>;
 
 pub(crate) type PidSet = HashSet<Pid, BuildHasherDefault<PidHasher>>;
 
-#[derive(Default)]
 pub(crate) struct State {
     /// Set once, by [`Core::retire`].
     pub(crate) dead: Option<ExitReason>,
@@ -231,7 +230,8 @@ impl Core {
     pub(crate) fn new(
         kind: fn() -> &'static str,
         label: Option<Label>,
-        state: State,
+        parent: Option<Pid>,
+        monitor: Option<Monitor>,
         options: Options,
     ) -> Self {
         let is_static = label.as_ref().is_some_and(|label| !label.dynamic);
@@ -246,7 +246,15 @@ impl Core {
             taken: AtomicUsize::new(0),
             messages_per_turn: options.messages_per_turn.max(1),
             pulse: Pulse::new(is_static),
-            state: Mutex::new(state),
+            state: Mutex::new(State {
+                dead: None,
+                waker: None,
+                signals: None,
+                monitors: monitor
+                    .map_or_else(SmallVec::new, |monitor| SmallVec::from_buf([monitor])),
+                parent,
+                ties: None,
+            }),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::dead_letter::Addressee;
 use crate::event::EventKind;
 use crate::exit::{During, ExitReason};
 use crate::fault::{Fall, Fate};
-use crate::panics::{self, catch, drop_contained};
+use crate::panics::{self, catch, panic_of};
 use crate::process::{End, Observer, Process, Started};
 use crate::sys::{Request, SysError};
 
@@ -37,6 +37,7 @@ pub enum Init<A> {
 
 pub(crate) type InitFuture<A> = Pin<Box<dyn Future<Output = Result<Init<A>, ExitReason>>>>;
 
+/// Always in a box: tokio moves a future into its task, and out of it at its end, and rounds the task up to 128 bytes.
 pub(crate) struct Run<A: Actor<Context = Context<A>>> {
     shared: Arc<Shared<A>>,
     starter: Option<Arc<dyn Observer>>,
@@ -68,8 +69,8 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         start_event: u64,
         ctx: Context<A>,
         actor: A,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             shared,
             starter,
             start_event,
@@ -79,7 +80,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             #[cfg(feature = "testing")]
             panics_next: false,
             stage: Stage::Live(Live::new(ctx, actor)),
-        }
+        })
     }
 
     pub(crate) fn init(
@@ -87,8 +88,8 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         starter: Option<Arc<dyn Observer>>,
         start_event: u64,
         init: InitFuture<A>,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             shared,
             starter,
             start_event,
@@ -98,15 +99,17 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             #[cfg(feature = "testing")]
             panics_next: false,
             stage: Stage::Init(init),
-        }
+        })
     }
 
     /// Ends the process: drops everything of it under guard, then makes its end known.
     fn finish(&mut self, mut end: End) {
+        if self.is_over() {
+            return;
+        }
         let core = &self.shared.core;
         core.set_exiting();
-        let mut stage = std::mem::replace(&mut self.stage, Stage::Over);
-        if let Stage::Live(live) = &stage
+        if let Stage::Live(live) = &self.stage
             && end.is_crash()
         {
             end.state = live.show();
@@ -115,7 +118,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         if let Some(kept) = self.shared.queue.kept() {
             *kept.last_exit.lock() = Some((end.reason.clone(), Addressee::of(core)));
         }
-        if let Stage::Live(live) = &mut stage
+        if let Stage::Live(live) = &mut self.stage
             && self.shared.keeps_mailbox()
         {
             live.give_mail_back();
@@ -128,12 +131,14 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
             end.children = core.introspect().map(|it| it.children_total());
         }
         end.mailbox_len = self.shared.close(&end.reason) + core.taken.load(Ordering::Relaxed);
-        end.dropped(match stage {
-            Stage::Init(init) => drop_contained(init),
-            Stage::Live(live) => live.drop_contained(&end.reason),
-            Stage::Over => return,
-        });
-        core.retire(end);
+        let panic = match &mut self.stage {
+            Stage::Live(live) => live.clear(&end.reason),
+            Stage::Init(_) | Stage::Over => None,
+        };
+        // In its place: the init, or what is left of the actor, which is the actor.
+        let last = panic_of(|| self.stage = Stage::Over);
+        end.dropped(panic.or(last));
+        self.shared.core.retire(end);
     }
 
     /// Exit signals and kills; true if the process is over.

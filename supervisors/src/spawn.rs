@@ -20,7 +20,7 @@ use crate::monitor;
 use crate::panics::{self, catch, drop_contained, drop_each};
 use crate::path::{Label, Path};
 use crate::pid::{self, Pid};
-use crate::process::{Core, End, Monitor, Observer, Options, Process, State};
+use crate::process::{Core, End, Monitor, Observer, Options, Process};
 use crate::registry::{Names, register_core};
 use crate::run::{Init, InitFuture, Run};
 use crate::signal;
@@ -336,28 +336,29 @@ impl<P: Process + 'static> Launch<P> {
             options,
             ..
         } = spawn;
-        let mut state = State::default();
-        let number = monitor.map(|observer| {
-            let number = monitor::next_number();
-            state.monitors.push(Monitor { number, observer });
-            number
+        let monitor = monitor.map(|observer| Monitor {
+            number: monitor::next_number(),
+            observer,
         });
-        let (mut label, mut starter, mut cause, mut parent) = (None, None, 0, None);
-        let mut lot = None;
-        let mut names = Names::new();
-        if let Some(supervision) = supervision {
-            let supervision = *supervision;
-            (label, starter, cause, parent, names) = (
-                Some(supervision.label),
-                Some(supervision.starter),
-                supervision.cause,
-                supervision.parent,
-                supervision.names,
-            );
-            lot = supervision.lot;
-            state.parent = parent.as_ref().map(|parent| parent.core().pid());
-        }
-        let process = Arc::new(make(Core::new(kind, label, state, options)));
+        let number = monitor.as_ref().map(|monitor| monitor.number);
+        let (label, starter, cause, parent, names, lot) = match supervision {
+            None => (None, None, 0, None, Names::new(), None),
+            Some(supervision) => {
+                let Supervision {
+                    parent,
+                    starter,
+                    label,
+                    names,
+                    options: _,
+                    cause,
+                    lot,
+                } = *supervision;
+                (Some(label), Some(starter), cause, parent, names, lot)
+            }
+        };
+        let supervisor = parent.as_ref().map(|parent| parent.core().pid());
+        let core = Core::new(kind, label, supervisor, monitor, options);
+        let process = Arc::new(make(core));
         let core = process.core();
         let pid = core.pid();
         pid::insert(Arc::clone(&process) as Arc<dyn Process>);
@@ -463,7 +464,7 @@ impl<A: Actor<Context = Context<A>>> Launch<Shared<A>> {
     fn run<T>(
         mut self,
         make: impl FnOnce(&mut Context<A>) -> A,
-        with: impl FnOnce(Run<A>) -> T,
+        with: impl FnOnce(Box<Run<A>>) -> T,
     ) -> Option<T> {
         let mut ctx = Context::new(Arc::clone(&self.process));
         match catch(self.process.core.pid(), || make(&mut ctx)) {

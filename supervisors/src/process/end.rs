@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use tracing::Level;
 
-use super::{Core, DEAD, EXITING, Monitor, Ties};
+use super::{Core, DEAD, Monitor, Ties};
 use crate::event::{self, Draft, EventDetails, EventKind};
 use crate::exit::{Down, During, ExitReason, MonitorRef, Panic};
 use crate::panics::{Caught, drop_contained};
@@ -92,7 +92,7 @@ impl Core {
         if state.dead.is_some() {
             return;
         }
-        self.control.fetch_or(EXITING, Ordering::AcqRel);
+        debug_assert!(self.is_exiting(), "its actor is dropped before");
         let reason = end.reason.clone();
         state.dead = Some(reason.clone());
         let parent = state.parent.take();
@@ -186,10 +186,12 @@ impl Core {
             crash: crash.cloned(),
             orphans: orphans.clone(),
         });
+        // A dead process gets no more of them.
+        let is_last = state.monitors.is_empty();
         drop(state);
         // It may hold the last handle of a process that is gone as well.
         drop_contained(observer);
-        true
+        !is_last
     }
 
     /// Writes down that a signal goes over a link and ends a process of a tree; the event is that one's cause.

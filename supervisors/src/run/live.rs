@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -393,7 +394,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
 
     fn take_mail(&mut self, task: &mut TaskContext<'_>) {
         let mut queue = self.ctx.shared.queue.lock();
-        std::mem::swap(&mut queue.mail, &mut self.inbox);
+        mem::swap(&mut queue.mail, &mut self.inbox);
         let bridge = queue.take_bridge();
         drop(queue);
         if let Some((receiver, taken)) = bridge {
@@ -486,7 +487,7 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
     /// What was not handled waits for the next incarnation; the message that was being handled does not.
     pub(super) fn give_mail_back(&mut self) {
         let mut queue = self.ctx.shared.queue.lock();
-        queue.give_back(std::mem::take(&mut self.inbox));
+        queue.give_back(mem::take(&mut self.inbox));
         if let Some(bridge) = self.bridge.take() {
             let BridgeEnd {
                 receiver,
@@ -500,41 +501,29 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
         self.ctx.shared.core.taken.store(0, Ordering::Relaxed);
     }
 
-    /// Drops the parts one by one; the first panic is returned.
-    pub(super) fn drop_contained(self, reason: &ExitReason) -> Option<Caught> {
-        let Self {
-            mut ctx,
-            inbox,
-            bridge,
-            futures,
-            letter,
-            wait,
-            actor,
-        } = self;
-        let waits = ctx.take_waits();
-        let spawned = std::mem::take(&mut ctx.spawned);
-        // Most processes have none of these at their end, and it is cheaper to see that than to drop nothing.
-        if letter.is_some() {
-            drop_contained(letter);
+    /// Drops all but the actor, part by part; the first panic is returned.
+    pub(super) fn clear(&mut self, reason: &ExitReason) -> Option<Caught> {
+        // Most processes have few of these at their end, and it is cheaper to see that than to drop nothing.
+        if self.letter.is_some() {
+            drop_contained(self.letter.take());
         }
-        let wait = wait.and_then(drop_contained);
-        let futures = if futures.is_empty() && spawned.is_empty() {
+        let wait = self.wait.take().and_then(drop_contained);
+        let futures = if self.futures.is_empty() && self.ctx.spawned.is_empty() {
             None
         } else {
-            drop_each(futures.into_iter().chain(spawned))
+            let futures = mem::take(&mut self.futures).into_iter();
+            drop_each(futures.chain(mem::take(&mut self.ctx.spawned)))
         };
-        let waits = if waits.is_empty() {
-            None
-        } else {
-            drop_each(waits)
-        };
-        let shared = Arc::clone(&ctx.shared);
-        drop_contained(ctx);
-        if !inbox.is_empty() {
+        let waits = drop_each(self.ctx.take_waits());
+        if self.ctx.exit.is_some() {
+            drop_contained(self.ctx.exit.take());
+        }
+        let core = &self.ctx.shared.core;
+        if !self.inbox.is_empty() {
             let reason = Undelivered::Exited(reason.clone());
-            dead_letter::lose(&shared.core, inbox, &reason);
+            dead_letter::lose(core, mem::take(&mut self.inbox), &reason);
         }
-        if let Some(bridge) = bridge {
+        if let Some(bridge) = self.bridge.take() {
             let BridgeEnd {
                 receiver,
                 taken,
@@ -542,13 +531,8 @@ impl<A: Actor<Context = Context<A>>> Live<A> {
             } = *bridge;
             drop_contained(open);
             let reason = Undelivered::Exited(reason.clone());
-            dead_letter::lose(
-                &shared.core,
-                taken.into_iter().chain(drain(receiver)),
-                &reason,
-            );
+            dead_letter::lose(core, taken.into_iter().chain(drain(receiver)), &reason);
         }
-        let actor = drop_contained(actor);
-        wait.or(futures).or(waits).or(actor)
+        wait.or(futures).or(waits)
     }
 }
