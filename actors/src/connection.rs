@@ -192,7 +192,7 @@ impl Connection {
     /// One write, when it is due; or the end of the poem.
     fn recite(
         &mut self,
-        due: Instant,
+        mut due: Instant,
         mut chunk_left: usize,
         now: Instant,
         task: &mut TaskContext<'_>,
@@ -208,13 +208,13 @@ impl Connection {
             return Poll::Ready(Ok(()));
         }
         if chunk_left == 0 {
-            chunk_left = match self.manner.pace {
-                None => self.left.len(),
+            match self.manner.pace {
+                None => chunk_left = self.left.len(),
                 Some(pace) => {
                     ready!(self.sleep_until(due, now, task));
-                    pace.chunk_len(self.left.len())
+                    (chunk_left, due) = pace.chunk(self.left.len(), due, now);
                 }
-            };
+            }
         }
         let bytes = &self.left[..chunk_left.min(WRITE_BYTES_MAX)];
         // A reader who is to be cut off hears what comes before the cut.

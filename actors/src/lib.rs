@@ -280,4 +280,6 @@ pub use transformer::{
     CallTransformError, INLINE_BYTES_MAX, LONG_TRANSFORMS_WAITING_MAX, TRANSFORM_TIMEOUT,
     TRANSFORMS_WAITING_MAX, TransformCounts, Transformer, Transformers,
 };
-pub use wire::{Frame, Pace, ParsePoemHashError, PoemChanged, PoemHash, Prefix, Rereading};
+pub use wire::{
+    Frame, LATE_CHUNKS_MAX, Pace, ParsePoemHashError, PoemChanged, PoemHash, Prefix, Rereading,
+};

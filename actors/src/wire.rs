@@ -13,6 +13,10 @@ use bytes::{Buf, Bytes};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+/// How many chunks go out at once at the most, when a server is so busy that its timers are late. What is later than that
+/// stays late.
+pub const LATE_CHUNKS_MAX: usize = 8;
+
 /// How slowly a poem is recited: so many bytes, then a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -29,15 +33,24 @@ impl Pace {
         delay: Duration::from_millis(700),
     };
 
-    /// When the chunk after the one due at `due` begins. A timer that was late does not slow the poem down; a reader
-    /// who was slow does not get a burst.
-    pub fn next_due(&self, due: Instant, now: Instant) -> Instant {
-        (due + self.delay).max(now)
+    /// How many bytes of `left` go out now, and when the last chunk of them was due, where the first was due at `due`. A timer
+    /// that was late does not slow the poem down: what is due meanwhile goes out at once, up to [`LATE_CHUNKS_MAX`].
+    pub fn chunk(&self, left: usize, mut due: Instant, now: Instant) -> (usize, Instant) {
+        let mut chunks = 1;
+        while due + self.delay <= now && chunks < LATE_CHUNKS_MAX {
+            due += self.delay;
+            chunks += 1;
+        }
+        if due + self.delay <= now {
+            due = now;
+        }
+        (left.min(self.chunk_bytes.get().saturating_mul(chunks)), due)
     }
 
-    /// How many bytes of `left` the next chunk has.
-    pub fn chunk_len(&self, left: usize) -> usize {
-        left.min(self.chunk_bytes.get())
+    /// When the chunk after the one due at `due` begins, if that one has gone out now. A reader who was slow to take it does
+    /// not get a burst.
+    pub fn next_due(&self, due: Instant, now: Instant) -> Instant {
+        (due + self.delay).max(now)
     }
 }
 
@@ -244,9 +257,18 @@ mod tests {
     async fn a_late_timer_is_made_up_for_and_a_slow_reader_gets_no_burst() {
         let pace = Pace::TUTORIAL;
         let begin = Instant::now();
-        let ms = Duration::from_millis;
-        assert_eq!(pace.next_due(begin, begin + ms(3)), begin + ms(700));
-        assert_eq!(pace.next_due(begin, begin + ms(9000)), begin + ms(9000));
-        assert_eq!((pace.chunk_len(25), pace.chunk_len(5)), (10, 5));
+        let at = |ms| begin + Duration::from_millis(ms);
+        let chunk = |left, late| pace.chunk(left, begin, at(late));
+        assert_eq!(chunk(99, 3), (10, begin));
+        assert_eq!(chunk(99, 699), (10, begin));
+        assert_eq!(chunk(99, 700), (20, at(700)));
+        assert_eq!(chunk(99, 2_099), (30, at(1_400)));
+        assert_eq!(chunk(99, 5_599), (80, at(4_900)));
+        assert_eq!(chunk(99, 60_000), (80, at(60_000)));
+        assert_eq!(chunk(15, 700), (15, at(700)));
+        assert_eq!(chunk(5, 3), (5, begin));
+
+        assert_eq!(pace.next_due(begin, at(3)), at(700));
+        assert_eq!(pace.next_due(begin, at(9000)), at(9000));
     }
 }

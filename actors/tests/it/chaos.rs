@@ -4,12 +4,13 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Arbiter;
 use byron_actors::tree::{self, ServerHandle};
 use byron_actors::{
-    ClientConfig, Courtesy, FailureKind, Limits, ListenOn, Poem, Retries, ServerConfig,
-    ServiceConfig, TRANSFORMS, TransformNetstring, Transformers,
+    ClientConfig, Courtesy, FailureKind, LATE_CHUNKS_MAX, Limits, ListenOn, Poem, Retries,
+    ServerConfig, ServiceConfig, TRANSFORMS, TransformNetstring, Transformers,
 };
 use byron_supervisors::chaos::{Chaos, ChaosReport, Rehearsal};
 use byron_supervisors::{ActorRef, ArbiterPool, Supervisor};
@@ -18,9 +19,11 @@ use tokio::net::TcpStream;
 
 use crate::support::{LIMIT, collect_as, get, ms, pace, read_all, run, text};
 
-/// Long enough for the latest turn in which something falls, 63, if a late timer makes every turn write two chunks.
-const POEM_BYTES: usize = 2 * 64 * CHUNK_BYTES;
-const CHUNK_BYTES: usize = 100;
+/// Longer than the latest turn in which something falls, 63, although each turn writes as many chunks as it may: what is due
+/// after such a pause is due in the next turn of the timer.
+const POEM_BYTES: usize = 64 * LATE_CHUNKS_MAX * CHUNK_BYTES;
+const CHUNK_BYTES: usize = 12;
+const PAUSE: Duration = Duration::from_micros(1);
 
 /// Two servers on two arbiters, below a root that no other test has: the rules are for the whole program.
 struct Network {
@@ -36,7 +39,7 @@ impl Network {
         let (mut specs, mut servers) = (Vec::new(), Vec::new());
         for id in ["one", "other"] {
             let config = ServerConfig {
-                manner: pace(CHUNK_BYTES, ms(1)),
+                manner: pace(CHUNK_BYTES, PAUSE),
                 ..ServerConfig::new(Poem::new(id, text(POEM_BYTES)), 0)
             };
             let (spec, handle) = tree::server_spec(id, config, &pool).unwrap();
