@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::prelude::*;
 use byron_supervisors::{
-    Context, Down, ExitReason, Pid, Placement, Spawn, exit, exited, is_alive, kill, register, spawn,
+    Context, Down, ExitReason, Pid, Placement, Spawn, exit, exited, is_alive, kill, register,
+    spawn, vitals,
 };
 
 use crate::support::{
@@ -270,7 +271,10 @@ fn exited_waits_from_outside_and_leaves_nothing_when_dropped() {
         for _ in 0..1000 {
             drop(exited(victim.pid()));
         }
+        assert_eq!(vitals(victim.pid()).unwrap().monitors, 1);
         exit(victim.pid(), ExitReason::error("later"));
+        assert_eq!((&mut end).await, ExitReason::error("later"));
+        // Whoever asks again hears the same.
         assert_eq!(end.await, ExitReason::error("later"));
     });
 }
