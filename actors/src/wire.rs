@@ -22,7 +22,8 @@ pub const LATE_CHUNKS_MAX: usize = 8;
 pub struct Pace {
     /// The bytes of one chunk; the last may be shorter.
     pub chunk_bytes: NonZeroUsize,
-    /// From the beginning of one chunk to the beginning of the next.
+    /// From the beginning of one chunk to the beginning of the next. A moment later than an `Instant` can say is a panic of
+    /// whatever asks for it.
     pub delay: Duration,
 }
 

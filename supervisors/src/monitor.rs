@@ -7,9 +7,10 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Poll, Waker, ready};
 
 use parking_lot::Mutex;
+use tokio::task::coop::poll_proceed;
 
 use crate::exit::{Down, ExitReason, MonitorRef};
 use crate::pid::{self, Pid};
@@ -124,7 +125,7 @@ pub(crate) fn demonitor(monitor: MonitorRef) -> bool {
 /// Waits for the end of a process, from anywhere.
 ///
 /// The future ends with the exit reason, with `NoProc` if the process was dead already (Erlang's monitor and receive).
-/// Dropping it ends the monitor.
+/// Whoever polls it again hears the same. Dropping it ends the monitor.
 pub fn exited(pid: Pid) -> Exited {
     let watch = Watch::new();
     let monitor = monitor_pid(pid, Arc::clone(&watch) as Arc<dyn Observer>);
@@ -198,8 +199,13 @@ impl Future for Exited {
     type Output = ExitReason;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<ExitReason> {
+        // A task that awaits one end after the other must not keep its arbiter to itself.
+        let budget = ready!(poll_proceed(cx));
         match &mut *self.watch.0.lock() {
-            Watched::Ended(reason) => Poll::Ready(reason.clone()),
+            Watched::Ended(reason) => {
+                budget.made_progress();
+                Poll::Ready(reason.clone())
+            }
             Watched::Running { waiting } => {
                 match waiting {
                     Some(waker) => waker.clone_from(cx.waker()),

@@ -25,7 +25,7 @@ fn a_full_server_parks_and_serves_the_next_when_one_leaves() {
         let heard = loop {
             tokio::select! {
                 heard = &mut all => break heard,
-                () = tokio::time::sleep(ms(1)) => most = most.max(handle.counts().active),
+                () = tokio::task::yield_now() => most = most.max(handle.counts().active),
             }
         };
         for (heard, end) in heard {

@@ -1,5 +1,7 @@
 //! Each monitor gets exactly one `Down`, after the last words of the dead and after its names are free.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -276,6 +278,26 @@ fn exited_waits_from_outside_and_leaves_nothing_when_dropped() {
         assert_eq!((&mut end).await, ExitReason::error("later"));
         // Whoever asks again hears the same.
         assert_eq!(end.await, ExitReason::error("later"));
+    });
+}
+
+#[test]
+fn a_task_that_awaits_the_ends_of_the_dead_lets_others_run() {
+    const ENDS: u32 = 10_000;
+    system(async {
+        let pid = dead().await;
+        let heard = Rc::new(Cell::new(0));
+        let count = Rc::clone(&heard);
+        let awaits = actix_rt::spawn(async move {
+            for _ in 0..ENDS {
+                assert_eq!(exited(pid).await, ExitReason::NoProc);
+                count.set(count.get() + 1);
+            }
+        });
+        let other = actix_rt::spawn(async move { heard.get() });
+        let heard_before = other.await.unwrap();
+        assert!(heard_before < ENDS, "nobody else ran before the last");
+        awaits.await.unwrap();
     });
 }
 
